@@ -1,0 +1,284 @@
+"""Everything a store holds, read through the protocol, and how it compares with the model or with another dump."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable, Iterator
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple, cast
+
+from msgspec import Struct, structs
+
+from bench.crash import log_model
+from bench.crash.model import Model
+from bench.crash.records import Conversation, Key, Log, State, Version, difference
+from bench.crash.workload import SHORT_LIVED, SLIDING, STATE_KEYS
+from bench.wire import AsyncConnection
+from recollectd.protocol.errors import NotFound
+from recollectd.protocol.messages import connection as messages
+from recollectd.protocol.messages import conversations, logs, state
+from recollectd.protocol.messages.fields import Kind
+
+Namespace = tuple[str, ...]
+SWEPT_TIMEOUT_S = 20.0
+
+
+class HistoryOf(Struct, frozen=True):
+    """A state record's versions, newest first, and the oldest one kept."""
+
+    versions: tuple[state.StateVersion, ...]
+    first_version: int
+
+
+class LogOf(Struct, frozen=True):
+    """A log's head and its items."""
+
+    info: logs.LogInfo
+    items: tuple[logs.LogItem, ...]
+
+
+class ConversationOf(Struct, frozen=True):
+    """A conversation's head and its messages."""
+
+    info: conversations.ConversationInfo
+    messages: tuple[conversations.Message, ...]
+
+
+class Dump(NamedTuple):
+    """What a store holds, by key; absent records are left out, histories of deleted ones are not."""
+
+    namespaces: tuple[Namespace, ...]
+    states: dict[Key, state.StateRecord]
+    histories: dict[Key, HistoryOf]
+    logs: dict[Key, LogOf]
+    conversations: dict[Key, ConversationOf]
+
+
+async def take(connection: AsyncConnection, namespaces: Iterable[Namespace], rng: random.Random) -> Dump:
+    """Read everything; namespaces: those that may have anything beside those the daemon lists."""
+    listed = [each async for each in _namespaces(connection, rng)]
+    states: dict[Key, state.StateRecord] = {}
+    histories: dict[Key, HistoryOf] = {}
+    found_logs: dict[Key, LogOf] = {}
+    found_conversations: dict[Key, ConversationOf] = {}
+    for namespace in sorted({*listed, *namespaces}):
+        async for record in scan(connection, namespace, rng.randint(1, 50)):
+            states[int(Kind.STATE), namespace, record.key] = record
+        names = sorted({key[2] for key in states if key[1] == namespace} | {*STATE_KEYS})
+        for name, history in zip(
+            names, await asyncio.gather(*(_history(connection, namespace, name) for name in names)), strict=True
+        ):
+            if history.first_version:
+                histories[int(Kind.STATE), namespace, name] = history
+        async for log in _logs(connection, namespace, rng.randint(1, 20)):
+            found_logs[int(Kind.LOG), namespace, log.info.log_id] = log
+        second = None
+        async for conversation in _conversations(connection, namespace, rng.randint(1, 20)):
+            used = conversation.info.last_used_at // 1_000_000
+            assert second is None or used <= second, f"{conversation.info} is not in the order of last use"
+            second = used
+            key = (int(Kind.CONVERSATION), namespace, conversation.info.conversation_id)
+            assert key not in found_conversations, f"{key} is listed twice"
+            found_conversations[key] = conversation
+    return Dump(tuple(listed), states, histories, found_logs, found_conversations)
+
+
+async def _namespaces(connection: AsyncConnection, rng: random.Random) -> AsyncIterator[Namespace]:
+    cursor = b""
+    while True:
+        page = await connection.call(messages.NamespaceList(limit=rng.randint(1, 5), cursor=cursor))
+        assert isinstance(page, messages.NamespacePage)
+        for namespace in page.namespaces:
+            yield namespace
+        if not (cursor := page.cursor):
+            return
+
+
+async def scan(
+    connection: AsyncConnection,
+    namespace: Namespace,
+    limit: int,
+    *,
+    prefix: str = "",
+    pattern: str = "",
+    reverse: bool = False,
+) -> AsyncIterator[state.StateRecord]:
+    """Yield state records page by page."""
+    cursor = b""
+    while True:
+        page = await connection.call(state.StateScan(namespace, prefix, pattern, reverse, limit, cursor))
+        assert isinstance(page, state.StatePage)
+        for record in page.records:
+            yield record
+        if not (cursor := page.cursor):
+            return
+
+
+async def _history(connection: AsyncConnection, namespace: Namespace, key: str) -> HistoryOf:
+    versions: list[state.StateVersion] = []
+    before: int | None = None
+    while True:
+        page = await connection.call(state.StateHistory(namespace, key, 40, before))
+        assert isinstance(page, state.StateVersions)
+        versions += page.versions
+        if not page.next_before:
+            return HistoryOf(tuple(versions), page.first_version)
+        before = page.next_before
+
+
+async def _logs(connection: AsyncConnection, namespace: Namespace, limit: int) -> AsyncIterator[LogOf]:
+    cursor = b""
+    while True:
+        page = await connection.call(logs.LogList(namespace, limit=limit, cursor=cursor))
+        assert isinstance(page, logs.LogInfos)
+        for info in page.logs:
+            items: list[logs.LogItem] = []
+            while info.first + len(items) < info.next:
+                start = info.first + len(items)
+                part = await connection.call(logs.LogRead(namespace, info.log_id, start, limit=limit))
+                assert isinstance(part, logs.LogPage)
+                assert part.items, f"the log {info} ends at {start}"
+                items += part.items
+            yield LogOf(info, tuple(items))
+        if not (cursor := page.cursor):
+            return
+
+
+async def _conversations(
+    connection: AsyncConnection, namespace: Namespace, limit: int
+) -> AsyncIterator[ConversationOf]:
+    cursor = b""
+    while True:
+        page = await connection.call(conversations.ConversationList(namespace, limit, cursor))
+        assert isinstance(page, conversations.ConversationPage)
+        for info in page.conversations:
+            found: list[conversations.Message] = []
+            while len(found) < info.total_messages:
+                after = found[-1].position if found else None
+                part = await connection.call(
+                    conversations.ConversationHistory(namespace, info.conversation_id, after=after, limit=limit)
+                )
+                assert isinstance(part, conversations.History)
+                assert part.messages, f"the conversation {info} ends after {len(found)} messages"
+                found += part.messages
+            yield ConversationOf(info, tuple(found))
+        if not (cursor := page.cursor):
+            return
+
+
+# -- Against the model. ------------------------------------------------------------------------------------------------
+
+
+def expected(model: Model) -> Dump:
+    """Return the dump the model asks for. Times it does not know exactly stay spans; so do sliding expiries."""
+    states: dict[Key, state.StateRecord] = {}
+    histories: dict[Key, HistoryOf] = {}
+    found_logs: dict[Key, LogOf] = {}
+    found_conversations: dict[Key, ConversationOf] = {}
+    for key, record in model.records.items():
+        if isinstance(record, State):
+            if record.newest.value is not None:
+                states[key] = _state(key[2], record)
+            histories[key] = HistoryOf(tuple(map(_version, reversed(record.versions))), record.versions[0].version)
+        elif isinstance(record, Log):
+            items = (logs.LogItem(record.first + index, *entry) for index, entry in enumerate(record.items))
+            found_logs[key] = LogOf(log_model.info(key[2], record), tuple(items))
+        else:
+            found_conversations[key] = _conversation(key[2], record)
+    return Dump((), states, histories, found_logs, found_conversations)
+
+
+def _state(name: str, record: State) -> state.StateRecord:
+    newest = record.newest
+    value, updated_at = cast(Any, newest.value), cast(int, newest.updated_at)
+    return state.StateRecord(
+        name, value, newest.version, record.created_at, updated_at, record.expires_at, record.revision
+    )
+
+
+def _version(version: Version) -> state.StateVersion:
+    value, updated_at = cast(Any, version.value), version.updated_at
+    return state.StateVersion(version.version, value, cast(int, updated_at), version.expires_at, version.value is None)
+
+
+def _conversation(name: str, record: Conversation) -> ConversationOf:
+    info = conversations.ConversationInfo(
+        name, record.created_at, record.updated_at, len(record.items), cast(Any, record.metadata), record.revision
+    )
+    said = []
+    for position, entry in enumerate(record.items):
+        message_id, role, content, valid_at, metadata = entry.value
+        said.append(conversations.Message(message_id, role, content, entry.stored_at, position, valid_at, metadata))
+    return ConversationOf(info, tuple(said))
+
+
+def differences(wanted: Dump, found: Dump) -> Iterator[str]:
+    """Yield what is missing, too much or different in a dump."""
+    for name in ("states", "histories", "logs", "conversations"):
+        left: dict[Key, Any] = getattr(wanted, name)
+        right: dict[Key, Any] = getattr(found, name)
+        for key in sorted({*left, *right}):
+            if key not in right:
+                yield f"{name}: {key} is missing: {left[key]!r:.300}"
+            elif key not in left:
+                yield f"{name}: {key} should not exist: {right[key]!r:.300}"
+            elif text := difference(_steady(key, left[key]), _steady(key, right[key])):
+                yield f"{name}: {key}{text}"
+    with_records = {key[1] for kind in (wanted.states, wanted.logs, wanted.conversations) for key in kind}
+    if missing := with_records - {*found.namespaces}:
+        yield f"namespaces: {missing} are not listed"
+    if list(found.namespaces) != sorted({*found.namespaces}):
+        yield f"namespaces: not in order, or listed twice: {found.namespaces}"
+
+
+def _steady(key: Key, record: Any) -> Any:
+    """Leave out what reading itself moves: the expiry of sliding records."""
+    if key[1] == SLIDING and isinstance(record, state.StateRecord):
+        return structs.replace(record, expires_at=None, revision=0)
+    return record
+
+
+async def check_walks(connection: AsyncConnection, dump: Dump, namespace: Namespace, rng: random.Random) -> list[str]:
+    """Compare scans with prefix, pattern and backwards, single reads and counts with a dump; return what differs."""
+    records = [record for key, record in dump.states.items() if key[1] == namespace]
+    prefix = rng.choice(("", "k", "k0", "p/", "z*", "none"))
+    pattern = rng.choice(("", "k*1", "k?[0-5]", "*/[!0-2]", "z[*][?][[]"))
+    reverse = rng.random() < 0.5
+    wanted = [
+        record.key
+        for record in records
+        if record.key.startswith(prefix) and (not pattern or fnmatchcase(record.key, pattern))
+    ]
+    wanted.sort(key=str.encode, reverse=reverse)
+    query = f"{namespace} prefix {prefix!r} pattern {pattern!r} reverse {reverse}"
+    walk = scan(connection, namespace, rng.randint(1, 5), prefix=prefix, pattern=pattern, reverse=reverse)
+    found = [record.key async for record in walk]
+    trouble = [] if found == wanted else [f"scan of {query}: found {found}, expected {wanted}"]
+    counted = await connection.call(state.StateCount(namespace, prefix, pattern))
+    if not isinstance(counted, messages.Counted) or (counted.count, counted.cursor) != (len(wanted), b""):
+        trouble.append(f"count of {query}: {counted}, expected {len(wanted)}")
+    for record in rng.sample(records, min(len(records), 5)):
+        got = await connection.call(state.StateGet(namespace, record.key))
+        if text := difference(_steady((0, namespace, ""), record), _steady((0, namespace, ""), got)):
+            trouble.append(f"get of {namespace} {record.key!r}{text}")
+    return trouble
+
+
+async def wait_swept(connection: AsyncConnection, model: Model) -> None:
+    """Wait until every expiry the model knows of short-lived records has become an event."""
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + SWEPT_TIMEOUT_S
+    for key, record in model.records.items():
+        if key[1] != SHORT_LIVED or not isinstance(record, State) or record.newest.value is None:
+            continue
+        while True:
+            try:
+                history = await _history(connection, key[1], key[2])
+            except NotFound:
+                break
+            if not history.versions or history.versions[0].deleted:
+                break
+            if loop.time() > give_up:
+                raise AssertionError(f"{key} expired at {record.expires_at} and was never swept: {history!r:.500}")
+            await asyncio.sleep(0.02)

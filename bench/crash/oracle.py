@@ -1,0 +1,269 @@
+"""Rounds of work, crash, recovery and proof, on one store.
+
+One round: sessions work on the daemon until it is crashed; it starts again with options drawn anew (and is sometimes
+killed while it recovers); every write that was not answered is retried; the model explains all answers in the order of
+the journal; everything the store holds is compared with the model; the daemon is crashed and recovers once more, and
+holds the same. A seed decides everything but the moments at which things happen to meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from msgspec import Raw
+
+from bench.crash import configurations, dump, layers, state_model
+from bench.crash.evidence import check_observations, check_order, in_order
+from bench.crash.model import Mismatch, Model
+from bench.crash.records import State
+from bench.crash.sessions import Crowd, Issue, Session
+from bench.crash.workload import SHARED, SHORT_LIVED, SLIDING, solo_namespace
+from bench.process import DaemonProcess
+from bench.wire import AsyncConnection, Disconnected
+from recollectd.protocol import errors, table
+from recollectd.protocol.messages.connection import ErrorReply, Ping, Pong
+from recollectd.protocol.messages.fields import Write
+from recollectd.protocol.messages.state import StatePut
+
+RETRIED_OUTCOMES: Final = 25
+_BARRIER: Final = StatePut(SHARED[0], "barrier", Raw(table.encode("barrier")))
+
+
+class Plan(NamedTuple):
+    """What kind of rounds to run. seconds: how long sessions work in one round, from ... to."""
+
+    layer: str
+    seconds: tuple[float, float] = (0.1, 0.7)
+    sessions: int = 6
+
+
+class Tally(NamedTuple):
+    """What rounds came to."""
+
+    rounds: int
+    writes: int
+    async_writes: int
+    refused: int
+    resent: int
+    async_lost: int
+    reads: int
+    recoveries: int
+    recovery_s_max: float
+    notes: dict[str, int]
+
+
+class Store:
+    """One data folder through many rounds. Raises Mismatch (or StartFailed) at the first broken promise."""
+
+    def __init__(self, seed: str, folder: Path, plan: Plan) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.layer = layers.LAYERS[plan.layer](folder)
+        self.daemon = DaemonProcess(folder, self.layer.data)
+        self.plan = plan
+        self.history_count = self.rng.choice((0, 1, 3, 100))
+        self.model = Model(self.history_count)
+        self.crowd = Crowd(seed, plan.sessions, self.daemon.socket, async_share=self.rng.choice((0.0, 0.3, 0.7)))
+        self.rounds = self.recoveries = self.writes = self.async_writes = 0
+        self.refused = self.resent = self.async_lost = self.reads = 0
+        self.recovery_s_max = 0.0
+
+    async def run(self, rounds: int, deadline: float) -> None:
+        """Run rounds until done or loop time is over; the last crash is followed by a last proof."""
+        loop = asyncio.get_running_loop()
+        try:
+            await self.recover()
+            while self.rounds < rounds and loop.time() < deadline:
+                await self.work()
+                await self.recover()
+                await self.prove()
+                self.rounds += 1
+        finally:
+            self.daemon.kill()
+            self.layer.close()
+
+    def tally(self) -> Tally:
+        """Return what happened so far."""
+        return Tally(
+            self.rounds,
+            self.writes,
+            self.async_writes,
+            self.refused,
+            self.resent,
+            self.async_lost,
+            self.reads,
+            self.recoveries,
+            self.recovery_s_max,
+            self.layer.notes,
+        )
+
+    # Steps.
+
+    async def work(self) -> None:
+        """Let the sessions work, crash the daemon in the middle."""
+        self.layer.disturb(self.rng)
+        load = asyncio.create_task(self.crowd.run(60.0))
+        await asyncio.sleep(self.rng.uniform(*self.plan.seconds))
+        if self.rng.random() < 0.2:
+            self.layer.calm()
+            await asyncio.sleep(self.rng.uniform(*self.plan.seconds))
+        self.crash()
+        # What the daemon had sent before it ended still arrives: it counts as acknowledged.
+        await self._hung_up()
+        self.crowd.stop()
+        await load
+        self.crowd.disconnected()
+
+    def crash(self) -> None:
+        """End the daemon as the layer does it; rarely as an operator does."""
+        if self.daemon.running and self.rng.random() < 0.05:
+            self.layer.calm()
+            code = self.daemon.terminate()
+            if code != 0:
+                raise Mismatch(f"SIGTERM ended the daemon with {code}\n{self.daemon.log_tail()}")
+            self.layer.note("stops by SIGTERM")
+            return
+        self.layer.crash(self.daemon, self.rng)
+        self.layer.calm()
+
+    async def _hung_up(self) -> None:
+        connections = [each for session in self.crowd.sessions for each in session.connections]
+        while not all(connection.lost for connection in connections):
+            await asyncio.sleep(0.001)
+
+    async def recover(self) -> None:
+        """Start the daemon, sometimes killing it while it starts, until it is ready."""
+        options = {**configurations.draw(self.rng), "history.count": self.history_count, "history.age_s": 0}
+        while self.rng.random() < 0.25:
+            self.daemon.launch(options, self.layer.environment())
+            await asyncio.sleep(self.rng.uniform(0.0, 0.6))
+            self.layer.crash(self.daemon, self.rng)
+            self.layer.note("kills during recovery")
+        seconds = await asyncio.to_thread(self.daemon.start, options, self.layer.environment())
+        self.recoveries += 1
+        self.recovery_s_max = max(self.recovery_s_max, seconds)
+
+    async def prove(self) -> None:
+        """Retry, let the model explain everything, compare; crash, recover, compare again."""
+        if self.layer.loses_async:
+            self.async_lost += await self.crowd.retry_lost()
+        await self.crowd.settle()
+        await self._barrier()
+        self._explain()
+        connection = self.crowd.sessions[0].connections[0]
+        await self._swept(connection)
+        first = await self._dump(connection)
+        complaints = list(dump.differences(dump.expected(self.model), first))
+        for namespace in (*SHARED, SHORT_LIVED, solo_namespace(0)):
+            complaints += await dump.check_walks(connection, first, namespace, self.rng)
+        complaints += await self._retry_outcomes()
+        self._complain(complaints)
+        self.layer.crash(self.daemon, self.rng)
+        self.layer.calm()
+        await self._hung_up()
+        self.crowd.disconnected()
+        await self.recover()
+        connection = await self.crowd.connect(self.crowd.sessions[0])
+        second = await self._dump(connection)
+        complaints = [f"after another recovery: {text}" for text in dump.differences(first, second)]
+        complaints += await self._retry_outcomes()
+        self._complain(complaints)
+
+    async def _dump(self, connection: AsyncConnection) -> dump.Dump:
+        solo = (solo_namespace(session.index) for session in self.crowd.sessions)
+        return await dump.take(connection, (*SHARED, SHORT_LIVED, SLIDING, *solo), self.rng)
+
+    async def _barrier(self) -> None:
+        """Write synchronously once more: everything before is durable then."""
+        for session in self.crowd.sessions:
+            if not session.connections:
+                await self.crowd.connect(session)
+        self.crowd.issue(self.crowd.sessions[0], _BARRIER, sync=True)
+        await self.crowd.settle()
+
+    def _explain(self) -> None:
+        """Let the model play what was answered since the last time."""
+        evidence, self.crowd.evidence = self.crowd.evidence, []
+        for played, time_max in in_order(evidence):
+            self.model.play(played, time_max)
+        complaints = self.crowd.trouble + check_order(evidence)
+        complaints += check_observations(self.model, self.crowd.observations)
+        self.writes += len(evidence)
+        self.async_writes += sum(issue.is_async for issue in evidence)
+        self.refused += sum(issue.answer is not None and issue.answer.is_error for issue in evidence)
+        self.resent += sum(issue.sent > 1 for issue in evidence)
+        self.reads += len(self.crowd.observations)
+        self.crowd.observations = []
+        self.crowd.trouble = []
+        self.model.timeline.clear()
+        self._complain(complaints)
+
+    async def _swept(self, connection: AsyncConnection) -> None:
+        """Wait until what expires soon has expired and the sweep has said so; tell the model."""
+        ends = [
+            record.expires_at
+            for key, record in self.model.records.items()
+            if key[1] == SHORT_LIVED and isinstance(record, State) and record.expires_at is not None
+        ]
+        while ends:
+            pong = await connection.call(Ping())
+            assert isinstance(pong, Pong)
+            if pong.time >= max(ends):
+                break
+            await asyncio.sleep(0.01)
+        await dump.wait_swept(connection, self.model)
+        for key, record in list(self.model.records.items()):
+            if key[1] == SHORT_LIVED and isinstance(record, State) and record.expires_at is not None:
+                self.model.records[key] = state_model.expired(record, self.history_count)
+
+    async def _retry_outcomes(self) -> list[str]:
+        """Retry writes that were answered long ago: the answer is the same, or the outcome is known to be forgotten."""
+        complaints: list[str] = []
+        for session in self.crowd.sessions:
+            if not session.connections:
+                await self.crowd.connect(session)
+            session.answered = session.answered[-400:]
+            for issue in self.rng.sample(session.answered, min(len(session.answered), RETRIED_OUTCOMES)):
+                complaints += await self._retry_outcome(session, issue)
+        return complaints
+
+    async def _retry_outcome(self, session: Session, issue: Issue) -> Iterable[str]:
+        assert issue.answer is not None
+        changed = self.rng.random() < 0.1
+        body = table.encode(_other(issue.message)) if changed else issue.body
+        raw = await session.connections[0].call_raw(body, number=issue.number, flags=issue.flags, span=issue.span)
+        reply = raw.decode()
+        code = reply.code if isinstance(reply, ErrorReply) else 0
+        forgotten = issue.number < session.floor and code == errors.OutcomeUnknown.row.code
+        reused = changed and code == errors.NumberReused.row.code
+        same = not changed and (raw.position, raw.body) == (issue.answer.position, issue.answer.body)
+        if forgotten or reused or same:
+            return []
+        kind = "another request under the number of" if changed else "a retry of"
+        return [f"{kind} {issue}, once answered {issue.answer.decode()!r:.300}, was answered {reply!r:.300}"]
+
+    def _complain(self, complaints: list[str]) -> None:
+        if complaints:
+            more = f"\n... and {len(complaints) - 20} more" if len(complaints) > 20 else ""
+            raise Mismatch("\n".join(complaints[:20]) + more)
+
+
+def _other(message: Write) -> Write:
+    """Return a request that is not this one."""
+    other = StatePut(SHARED[0], "reused", Raw(table.encode("reused")))
+    return other if message != other else _BARRIER
+
+
+async def run_store(seed: str, folder: Path, plan: Plan, rounds: int, seconds: float) -> Tally:
+    """Run rounds on a new store. Raises Mismatch, StartFailed, or what the daemon's end brought on."""
+    store = Store(seed, folder, plan)
+    try:
+        await store.run(rounds, asyncio.get_running_loop().time() + seconds)
+    except (OSError, Disconnected, errors.RecollectdError) as error:
+        code = store.daemon.exit_code
+        raise Mismatch(f"{error!r}; the daemon's exit code: {code}\n{store.daemon.log_tail()}") from error
+    return store.tally()

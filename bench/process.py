@@ -1,0 +1,169 @@
+"""A daemon as a bench needs it: started with any option and environment, killed at any moment, its costs read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Final, NamedTuple
+
+from bench.machine import ROOT, environment
+from bench.wire import Connection
+from recollectd.protocol.errors import RecollectdError
+
+START_TIMEOUT_S: Final = 120.0
+_POLL_S: Final = 0.002
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class StartFailed(RuntimeError):
+    """The daemon ended, or did not become ready in time; the end of its log is in the message."""
+
+
+class Cost(NamedTuple):
+    """What a process has used so far: CPU seconds, resident bytes now."""
+
+    cpu_s: float
+    resident_bytes: int
+
+
+class DaemonProcess:
+    """One data folder and the daemon processes that serve it one after the other.
+
+    folder: holds the socket and the log; data: the data folder (default: a subfolder). Not thread-safe.
+    """
+
+    def __init__(self, folder: Path, data: Path | None = None) -> None:
+        self.folder = folder
+        self.data = data or folder / "data"
+        self.socket = folder / "s"
+        self.log = folder / "daemon.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_file: IO[bytes] | None = None
+
+    def __enter__(self) -> DaemonProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process id."""
+        assert self._process is not None, "the daemon was not started"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the last process, negative for a signal; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def launch(self, options: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> None:
+        """Start the process without waiting for it to become ready."""
+        assert not self.running, "the daemon is running already"
+        command = [sys.executable, "-m", "recollectd", "serve", "--data", str(self.data), "--socket", str(self.socket)]
+        for option, value in (options or {}).items():
+            command += ["--set", f"{option}={value}"]
+        self._log_file = self.log.open("ab")
+        self._log_file.write(f"\n--- {' '.join(command[2:])}\n".encode())
+        self._log_file.flush()
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log_file,
+            stderr=self._log_file,
+            cwd=ROOT,
+            env={**environment(), **(env or {})},
+        )
+
+    def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> float:
+        """Wait until the daemon answers a hello; return the seconds waited. Raises StartFailed."""
+        started = time.monotonic()
+        while True:
+            try:
+                Connection(self.socket).close()
+            except (OSError, RecollectdError) as error:
+                if not self.running:
+                    raise StartFailed(f"the daemon ended with {self.exit_code} at start\n{self.log_tail()}") from error
+                if time.monotonic() - started > timeout_s:
+                    raise StartFailed(f"the daemon was not ready after {timeout_s} s\n{self.log_tail()}") from error
+                time.sleep(_POLL_S)
+            else:
+                return time.monotonic() - started
+
+    def start(self, options: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> float:
+        """Start and wait until ready; return the seconds from start to the first hello answered."""
+        started = time.monotonic()
+        self.launch(options, env)
+        self.wait_ready()
+        return time.monotonic() - started
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait for the end; nothing if it is not running."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+        self._reap(30.0)
+
+    def terminate(self, timeout_s: float = 60.0) -> int:
+        """Send SIGTERM, wait, return the exit code. Raises subprocess.TimeoutExpired."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        self._reap(timeout_s)
+        return self._process.returncode
+
+    def wait_exit(self, timeout_s: float) -> int:
+        """Wait until the process ends by itself; return its exit code. Raises subprocess.TimeoutExpired."""
+        assert self._process is not None
+        self._reap(timeout_s)
+        return self._process.returncode
+
+    def _reap(self, timeout_s: float) -> None:
+        if self._process is not None:
+            self._process.wait(timeout_s)
+        if self._log_file is not None:
+            self._log_file.close()
+            self._log_file = None
+
+    def log_tail(self, lines: int = 25) -> str:
+        """Return the last lines of the daemon's log."""
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def cost(self) -> Cost:
+        """Return CPU time and resident memory of the running daemon, from /proc."""
+        return cost_of(self.pid)
+
+
+def cost_of(pid: int) -> Cost:
+    """Return CPU time and resident memory of a process, from /proc."""
+    # The command in parentheses may hold spaces: fields are counted from behind it.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, resident_pages = int(fields[11]), int(fields[12]), int(fields[21])
+    return Cost((user + system) / _TICKS, resident_pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def allocated_bytes(folder: Path) -> dict[str, int]:
+    """Return the allocated blocks below a folder in bytes, preallocation and ballast apart.
+
+    Keys: total, ballast, spare (journal segments made in advance), data (the rest).
+    """
+    found = {"total": 0, "ballast": 0, "spare": 0}
+    for path in folder.rglob("*"):
+        blocks = path.lstat().st_blocks * 512
+        found["total"] += blocks
+        if path.name == "ballast":
+            found["ballast"] += blocks
+        elif path.name.startswith("spare-"):
+            found["spare"] += blocks
+    found["data"] = found["total"] - found["ballast"] - found["spare"]
+    return found

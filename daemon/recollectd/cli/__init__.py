@@ -1,0 +1,1 @@
+"""The command line: `main.main` is the command `recollectd`. Commands are loaded when they are called."""

@@ -1,0 +1,1 @@
+"""The commands, by file; `recollectd.cli.root` says which file holds which."""

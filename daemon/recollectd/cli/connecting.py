@@ -1,0 +1,86 @@
+"""What commands that speak to a daemon share: the options that say to which, and the open client."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from recollectd.cli.exits import ExitCode
+from recollectd.cli.failures import Failure
+from recollectd.cli.inputs import duration, parse_namespace
+
+if TYPE_CHECKING:
+    from recollectd.client import Client
+
+NAMESPACE_DEFAULT: Final = ("default",)
+
+# Opens a client: url, namespace, timeout in seconds. A test puts another one into the context's `obj`.
+Opener = Callable[[str, tuple[str, ...], float], "Client"]
+Command = Callable[..., Any]
+
+
+def open_client(url: str, namespace: tuple[str, ...], timeout: float) -> Client:
+    """Open the client that commands use."""
+    from recollectd.client import Client
+
+    return Client(url, namespace=namespace, timeout=timeout, name="recollectd command line")
+
+
+def with_client(function: Command) -> Command:
+    """Give a command the options that find a daemon, and the open client as `client`."""
+
+    @click.option("--socket", type=click.Path(path_type=Path), help="The daemon's Unix socket.")
+    @click.option("--url", envvar="RECOLLECTD_URL", help="unix:///PATH or tcp://HOST:PORT. [env: RECOLLECTD_URL]")
+    @click.option("--timeout", type=duration, metavar="DURATION", default=30.0, help="How long to wait. [default: 30s]")
+    @functools.wraps(function)
+    def command(
+        *,
+        socket: Path | None,
+        url: str | None,
+        timeout: float,
+        namespace: Sequence[str] = (),
+        **arguments: Any,
+    ) -> Any:
+        ctx = click.get_current_context()
+        opener: Opener = ctx.obj or open_client
+        labels = parse_namespace(namespace) if namespace else NAMESPACE_DEFAULT
+        with opener(_address(ctx, socket, url), labels, timeout) as client:
+            return function(client=client, **arguments)
+
+    return command
+
+
+def _address(ctx: click.Context, socket: Path | None, url: str | None) -> str:
+    if socket is not None:
+        given = ctx.get_parameter_source("url")
+        if given is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError("Give --socket or --url, not both.", ctx)
+        return f"unix://{socket.absolute()}"
+    if url:
+        return url
+    raise Failure(
+        "which daemon? Give --socket PATH or --url URL, or set RECOLLECTD_URL",
+        hint="`recollectd serve --data DIR` makes its socket at DIR/recollectd.sock",
+        code=ExitCode.USAGE,
+    )
+
+
+def with_namespace(function: Command) -> Command:
+    """Give a command the option that says in which namespace it works; goes above `with_client`."""
+    return click.option(
+        "-n",
+        "--namespace",
+        multiple=True,
+        metavar="A/B",
+        help="Labels separated by / (a label's own / is %2F, its % is %25); given again, they follow. "
+        "[default: default]",
+    )(function)
+
+
+def with_json(function: Command) -> Command:
+    """Give a command the option that prints JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)

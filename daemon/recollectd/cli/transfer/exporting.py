@@ -1,0 +1,200 @@
+"""Writing records out as recollectd's own lines, in pages, from any place on.
+
+Namespaces come in the order of their labels; in each the state records by key, the logs by id, the conversations by the
+time they were created. A place says how far the pages are, and the pages after it can be had again from it. Values are
+never held beyond a page; the names of all namespaces are, and the ids of one namespace's conversations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from msgspec import Struct
+
+import recollectd
+from recollectd.cli.transfer.lines import (
+    FORMAT,
+    ConversationLine,
+    ExportLine,
+    Labels,
+    LogLine,
+    MessageLine,
+    StateLine,
+    write_line,
+)
+
+if TYPE_CHECKING:
+    from recollectd.client import Client, ConversationInfo, Message
+
+OrderT = TypeVar("OrderT", bound=tuple[Any, ...])
+
+PAGE_RECORDS: Final = 1_000
+STATE: Final = "state"
+LOG: Final = "log"
+CONVERSATION: Final = "conversation"
+KINDS: Final = (STATE, LOG, CONVERSATION)
+WHOLE_SECOND: Final = len("2026-01-31T12:00:00")
+
+
+class Place(Struct, frozen=True):
+    """How far an export is: before the record or page named.
+
+    kind: of KINDS. cursor: of a scan of states. id: a log's; created_at and id: a conversation's. position: a log's.
+    """
+
+    namespace: Labels = ()
+    kind: str = STATE
+    cursor: bytes = b""
+    created_at: str = ""
+    id: str = ""
+    position: int = 0
+
+
+class Page(NamedTuple):
+    """Lines, how many of them are records, and the place behind them; None inside a conversation, which has none."""
+
+    text: bytes
+    records: int
+    place: Place | None
+
+
+def export_pages(
+    client: Client, prefix: Labels = (), kinds: Sequence[str] = KINDS, at: Place | None = None
+) -> Iterator[Page]:
+    """Yield all records of the namespaces that begin with `prefix`, of these kinds, from a place on.
+
+    The walk is no snapshot: what changes meanwhile is in it as it is when the walk comes by.
+    """
+    if at is None:
+        at = Place()
+        yield Page(write_line(_beginning()), 0, at)
+    for namespace in sorted(client.namespaces(prefix)):
+        if namespace < at.namespace:
+            continue
+        start = at if namespace == at.namespace else Place()
+        view = client.with_namespace(*namespace)
+        for kind in KINDS[KINDS.index(start.kind) :]:
+            if kind in kinds:
+                yield from _WALKS[kind](view, namespace, start if kind == start.kind else Place())
+
+
+def _beginning() -> ExportLine:
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return ExportLine(format=FORMAT, version=recollectd.__version__, exported_at=now)
+
+
+def _states(client: Client, namespace: Labels, start: Place) -> Iterator[Page]:
+    cursor = start.cursor
+    while True:
+        page = client.state.scan_page(limit=PAGE_RECORDS, cursor=cursor)
+        lines = [
+            StateLine(
+                namespace=namespace,
+                key=record.key,
+                value=record.value,
+                version=record.version,
+                created_at=record.created_at,
+                updated_at=record.updated_at,
+                expires_at=record.expires_at,
+            )
+            for record in page.records
+        ]
+        cursor = page.cursor
+        place = Place(namespace=namespace, cursor=cursor) if cursor else Place(namespace=namespace, kind=LOG)
+        yield Page(b"".join(map(write_line, lines)), len(lines), place)
+        if not cursor:
+            return
+
+
+def _logs(client: Client, namespace: Labels, start: Place) -> Iterator[Page]:
+    for info in client.logs.list():
+        if info.log_id < start.id:
+            continue
+        position = max(info.first, start.position if info.log_id == start.id else 0)
+        while position < info.next:
+            page = client.logs.read(info.log_id, start=position, limit=PAGE_RECORDS)
+            if not page.items:
+                break  # it was deleted or truncated meanwhile
+            lines = [
+                LogLine(
+                    namespace=namespace,
+                    log_id=info.log_id,
+                    position=item.position,
+                    value=item.value,
+                    stored_at=item.stored_at,
+                )
+                for item in page.items
+            ]
+            position = page.items[-1].position + 1
+            place = Place(namespace=namespace, kind=LOG, id=info.log_id, position=position)
+            yield Page(b"".join(map(write_line, lines)), len(lines), place)
+
+
+def _conversations(client: Client, namespace: Labels, start: Place) -> Iterator[Page]:
+    for created_at, conversation_id in conversations_in_order(client, _creation):
+        if (created_at, conversation_id) < (start.created_at, start.id):
+            continue
+        info = client.conversations.info(conversation_id)
+        if info is None:
+            continue  # it was deleted meanwhile
+        begin = ConversationLine(
+            namespace=namespace,
+            conversation_id=conversation_id,
+            created_at=info.created_at,
+            last_used_at=info.last_used_at,
+            total_messages=info.total_messages,
+            metadata=info.metadata,
+        )
+        pending, records = [write_line(begin)], 1
+        for message in client.conversations.iterate(conversation_id):
+            if len(pending) >= PAGE_RECORDS:
+                yield Page(b"".join(pending), records, None)
+                pending, records = [], 0
+            pending.append(write_line(message_line(namespace, conversation_id, message)))
+            records += 1
+        behind = Place(namespace=namespace, kind=CONVERSATION, created_at=created_at, id=conversation_id + "\0")
+        yield Page(b"".join(pending), records, behind)
+
+
+def message_line(namespace: Labels | None, conversation_id: str, message: Message) -> MessageLine:
+    """Return a message as its line."""
+    return MessageLine(
+        namespace=namespace,
+        conversation_id=conversation_id,
+        message_id=message.message_id,
+        role=message.role,
+        content=message.content,
+        timestamp=message.timestamp,
+        valid_at=message.valid_at,
+        metadata=message.metadata,
+    )
+
+
+def conversations_in_order(client: Client, order: Callable[[ConversationInfo], OrderT]) -> list[OrderT]:
+    """Return what `order` says of each conversation of a namespace, sorted.
+
+    Conversations are listed the last used first, so one that is used during the walk moves to where the walk has been.
+    The front is therefore walked again until nothing new is found there.
+    """
+    found: set[OrderT] = set()
+    used_since = ""
+    while True:
+        before = len(found)
+        newest = used_since
+        for info in client.conversations.list():
+            if info.last_used_at[:WHOLE_SECOND] < used_since[:WHOLE_SECOND]:
+                break
+            found.add(order(info))
+            newest = max(newest, info.last_used_at)
+        if len(found) == before:
+            return sorted(found)
+        used_since = newest
+
+
+def _creation(info: ConversationInfo) -> tuple[str, str]:
+    return info.created_at, info.conversation_id
+
+
+_WALKS: Final = {STATE: _states, LOG: _logs, CONVERSATION: _conversations}

@@ -1,0 +1,1 @@
+"""The blocking face: threads share a client; each call takes one connection for itself while it lasts."""

@@ -1,0 +1,98 @@
+"""Operations on their way over one connection: sent in order, answered as the daemon gets to them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic
+from typing import Final
+
+from recollectd.client.blocking.pool import OperationChannel, Pool
+from recollectd.client.session import Operation
+from recollectd.client.targets import same_record
+from recollectd.protocol import errors
+
+_SEND_BYTES: Final = 256 * 1024
+"""Frames are built until so many bytes wait to be sent: one system call for many small ones."""
+
+
+class Exchange:
+    """Sends operations over a channel and takes their answers.
+
+    It reads while it sends, so that neither side waits for the other to empty its buffers. What the daemon refuses for
+    now (`refusal`) stops the sending: the rest is to be sent behind it, in order.
+    """
+
+    def __init__(self, pool: Pool, channel: OperationChannel, operations: Sequence[Operation]) -> None:
+        self.refusal: errors.RecollectdError | None = None
+        self._pool = pool
+        self._channel = channel
+        self._queue = deque(operations)
+        self._outgoing = memoryview(b"")
+
+    def run(self, deadline: float) -> None:
+        """Send and receive until all are answered, or one was refused for now and all that were sent are answered.
+
+        Raises RequestTimeout, ConnectionLost, ProtocolError: then the channel is of no more use, and the operations in
+        flight on it are in doubt.
+        """
+        core, channel = self._channel.core, self._channel
+        while self._outgoing or self._fill(deadline) or not core.idle:
+            if self._outgoing:
+                self._outgoing = self._outgoing[channel.send(self._outgoing) :]
+                if not self._outgoing or not channel.wait(deadline):
+                    continue
+            self._receive(deadline)
+
+    def _fill(self, deadline: float) -> bool:
+        """Build the frames that may be sent now; tell whether there are any."""
+        if not self._queue or self.refusal is not None:
+            return False
+        frames: list[bytes] = []
+        size = 0
+        core, session = self._channel.core, self._pool.session
+        now = monotonic()
+        with self._pool.lock:
+            while self._queue and size < _SEND_BYTES and core.has_room(self._queue[0].body):
+                operation = self._queue[0]
+                if not self._admit(operation):
+                    if frames or not core.idle:
+                        break
+                    # The window is full of other threads' writes: their answers make room.
+                    if not self._pool.room.wait(deadline - monotonic()):
+                        raise errors.RequestTimeout("too many writes of this client are unanswered")
+                    self._pool.check_usable()
+                    continue
+                self._queue.popleft()
+                if not operation.done:
+                    frames.append(core.send(operation, session.header(operation, now), operation.body))
+                    size += len(frames[-1])
+        self._outgoing = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
+        return bool(frames)
+
+    def _admit(self, operation: Operation) -> bool:
+        try:
+            return self._pool.session.admit(operation)
+        except errors.OutcomeUnknown as error:
+            operation.error = error
+            return True
+
+    def _receive(self, deadline: float) -> None:
+        answers = self._channel.receive(deadline)
+        if not answers:
+            return
+        with self._pool.lock:
+            for operation, position, reply in answers:
+                refusal = self._pool.session.answer(operation, position, reply)
+                if refusal is not None:
+                    self._refuse(operation, refusal)
+            self._pool.room.notify_all()
+
+    def _refuse(self, operation: Operation, refusal: errors.RecollectdError) -> None:
+        """Put an operation off, unless a later write of the same record is under way: it must not get in front."""
+        later = (other for other in self._channel.core.in_flight if other is not operation)
+        if any(same_record(operation.request, other.request) for other in later):
+            operation.error = refusal
+            self._pool.session.abandon(operation)
+        else:
+            self.refusal = refusal

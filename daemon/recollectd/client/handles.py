@@ -1,0 +1,52 @@
+"""Handles: results that come later, for calls that are sent together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Handle(Generic[T]):
+    """The result of a call of a pipeline or batch, once it is there."""
+
+    def __init__(self, fetch: Callable[[], object]) -> None:
+        self._fetch = fetch
+        self._result: Any = None
+        self._error: Exception | None = None
+        self._done = False
+        self._seen = False
+
+    @property
+    def done(self) -> bool:
+        """Whether result or error are there."""
+        return self._done
+
+    def result(self) -> T:
+        """Return the result or raise the call's error. In a pipeline this sends what was not sent and waits for it."""
+        error = self.exception()
+        if error is not None:
+            raise error
+        result: T = self._result
+        return result
+
+    def exception(self) -> Exception | None:
+        """Return the call's error, None if it succeeded; waits like `result`."""
+        if not self._done:
+            self._fetch()
+        self._seen = True
+        return self._error
+
+    @property
+    def unseen_error(self) -> Exception | None:
+        """The error that nobody has asked for yet."""
+        return None if self._seen else self._error
+
+    def settle(self, result: T) -> None:
+        """Give the result."""
+        self._result, self._done = result, True
+
+    def fail(self, error: Exception) -> None:
+        """Give the error."""
+        self._error, self._done = error, True

@@ -1,0 +1,149 @@
+"""What calls return: frozen structures with times as ISO-8601 text in UTC (`2026-01-31T12:00:00.000000Z`).
+
+`datetime.fromisoformat` reads the times and `msgspec.json.encode` writes the structures. Fields with a default are
+left out of the JSON while they have it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from recollectd.client.times import Moment
+
+
+class Record(Struct, frozen=True):
+    """A state record: `value` as it was put (arrays as lists), `version` counting from 1."""
+
+    key: str
+    value: Any
+    version: int
+    created_at: str
+    updated_at: str
+    expires_at: str | None
+
+
+class Version(Struct, frozen=True):
+    """One version of a state record; with `deleted` the record was absent from `updated_at` on."""
+
+    version: int
+    value: Any
+    updated_at: str
+    expires_at: str | None
+    deleted: bool
+
+
+class Page(Struct, frozen=True):
+    """Some records of a scan; an empty `cursor` means that there are no more."""
+
+    records: list[Record]
+    cursor: bytes
+
+
+class LogAppended(Struct, frozen=True):
+    """Where appended items lie: at `first` to `next` - 1."""
+
+    first: int
+    next: int
+    stored_at: str
+
+
+class LogItem(Struct, frozen=True):
+    """One item of a log."""
+
+    position: int
+    stored_at: str
+    value: Any
+
+
+class LogPage(Struct, frozen=True):
+    """Some items of a log, and its bounds: positions `first` to `next` - 1 exist."""
+
+    items: list[LogItem]
+    first: int
+    next: int
+
+
+class LogInfo(Struct, frozen=True):
+    """A log's bounds and times."""
+
+    log_id: str
+    first: int
+    next: int
+    created_at: str
+    updated_at: str
+
+
+class Conversation(Struct, frozen=True):
+    """A conversation that was created."""
+
+    conversation_id: str
+    created_at: str
+
+
+class NewMessage(Struct, frozen=True):
+    """A message to append; without `message_id` the daemon gives one."""
+
+    role: str
+    content: str
+    message_id: str | None = None
+    valid_at: Moment | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class StoredMessage(Struct, frozen=True, omit_defaults=True):
+    """A message that was stored; `duplicate`: its id was known, and nothing was written."""
+
+    message_id: str
+    conversation_id: str
+    role: str
+    stored_at: str
+    duplicate: bool = False
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    """A message of a conversation; `timestamp` is when it was stored, `valid_at` when it was true, if given."""
+
+    message_id: str
+    role: str
+    content: str
+    timestamp: str
+    valid_at: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class History(Struct, frozen=True):
+    """Messages of a conversation in order, and how many it has in all."""
+
+    conversation_id: str
+    messages: list[Message]
+    total_messages: int
+
+
+class ConversationInfo(Struct, frozen=True, omit_defaults=True):
+    """A conversation's times and size."""
+
+    conversation_id: str
+    created_at: str
+    last_used_at: str
+    total_messages: int
+    metadata: dict[str, Any] | None = None
+
+
+class Change(Struct, frozen=True):
+    """One change a watch tells of.
+
+    kind: `state`, `log`, `conversation` or `settings`; operation: put, delete, expire, touch, append, truncate, create
+    or configure; version: a state record's version, a log's or conversation's next position; data: with
+    `values=True` the state's value, or the list of appended items or messages.
+    """
+
+    position: int
+    kind: str
+    operation: str
+    namespace: tuple[str, ...]
+    key: str
+    time: str
+    version: int
+    data: Any = None

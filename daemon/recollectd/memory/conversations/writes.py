@@ -1,0 +1,144 @@
+"""Requests that change conversations, turned into events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from recollectd.memory.conversations import ids
+from recollectd.memory.conversations.events import (
+    ConversationDeleted,
+    ConversationHead,
+    Created,
+    MessageEntry,
+    MessagesAppended,
+)
+from recollectd.memory.kind import Draft, Facts, WriteOperation
+from recollectd.memory.values import check_metadata
+from recollectd.protocol import errors, limits
+from recollectd.protocol.messages import connection
+from recollectd.protocol.messages import conversations as messages
+from recollectd.protocol.messages.fields import Kind
+from recollectd.storage.keyspace import record_key, text_bytes
+
+
+class Create(WriteOperation[messages.ConversationCreate]):
+    """Begins a conversation."""
+
+    __slots__ = ()
+
+    def __init__(self, request: messages.ConversationCreate) -> None:
+        super().__init__(request)
+        check_metadata(request.metadata, "metadata")
+        probe = request.conversation_id if request.conversation_id is not None else "x"
+        key = record_key(Kind.CONVERSATION, request.namespace, probe, "conversation_id")
+        self.keys = () if request.conversation_id is None else (key,)
+
+    def write(self, draft: Draft) -> messages.ConversationCreated:
+        """Create it under the caller's id or a fresh one."""
+        request = self.request
+        conversation_id = request.conversation_id
+        if conversation_id is None:
+            conversation_id = draft.draw_id()
+        key = record_key(Kind.CONVERSATION, request.namespace, conversation_id, "conversation_id")
+        if request.conversation_id is not None and draft.get(key) is not None:
+            raise errors.AlreadyExists("there is a conversation with this id", field="conversation_id")
+        head = ConversationHead(0, 0, draft.seq, draft.seq, draft.seq, draft.time, draft.time, request.metadata)
+        draft.put(key, head)
+        draft.emit(Created(key, head))
+        return messages.ConversationCreated(conversation_id, draft.time)
+
+
+class Append(WriteOperation[messages.ConversationAppend]):
+    """Appends messages."""
+
+    __slots__ = ("_ids", "_key")
+
+    def __init__(self, request: messages.ConversationAppend) -> None:
+        super().__init__(request)
+        self._key = record_key(Kind.CONVERSATION, request.namespace, request.conversation_id, "conversation_id")
+        self.keys = (self._key,)
+        if not 1 <= len(request.messages) <= limits.OPERATIONS_PER_FRAME_MAX:
+            raise errors.InvalidArgument(
+                f"must be 1 to {limits.OPERATIONS_PER_FRAME_MAX} messages, not {len(request.messages)}",
+                field="messages",
+            )
+        self._ids: list[str] = []
+        for index, message in enumerate(request.messages):
+            where = f"messages[{index}]"
+            text_bytes(message.content, f"{where}.content", limits.CONTENT_BYTES_MAX)
+            check_metadata(message.metadata, f"{where}.metadata")
+            if message.message_id is not None:
+                text_bytes(message.message_id, f"{where}.message_id", limits.MESSAGE_ID_BYTES_MAX)
+                self._ids.append(message.message_id)
+
+    def needs(self, facts: Facts) -> Sequence[bytes]:
+        """Return the head and, once it is known, the rows of the ids that the caller gave."""
+        if not self._ids or not facts.knows(self._key):
+            return (self._key,)
+        head: ConversationHead | None = facts.get(self._key)
+        if head is None:
+            return (self._key,)
+        return (self._key, *(ids.fact_key(self._key, head.incarnation, each) for each in self._ids))
+
+    def write(self, draft: Draft) -> messages.MessagesStored:
+        """Append what is not a duplicate."""
+        request = self.request
+        head: ConversationHead | None = draft.get(self._key)
+        if head is None:
+            raise errors.NotFound("there is no such conversation; create it first", field="conversation_id")
+        entries: list[MessageEntry] = []
+        stored: list[messages.MessageStored] = []
+        caller_ids: list[int] = []
+        for index, message in enumerate(request.messages):
+            position = head.next + len(entries)
+            message_id = message.message_id
+            if message_id is None:
+                message_id = ids.daemon_id(position, draft.draw_id()[-12:])
+            else:
+                fact = ids.fact_key(self._key, head.incarnation, message_id)
+                known: ids.Place | None = draft.get(fact)
+                if known is not None:
+                    if not request.skip_duplicates:
+                        raise errors.AlreadyExists(
+                            f"the conversation has a message {message_id!r}", field=f"messages[{index}].message_id"
+                        )
+                    stored.append(
+                        messages.MessageStored(message_id, message.role, known.stored_at, known.position, True)
+                    )
+                    continue
+                draft.put(fact, ids.Place(position, draft.time))
+                caller_ids.append(len(entries))
+            entries.append(
+                MessageEntry(message_id, message.role, message.content, draft.time, message.valid_at, message.metadata)
+            )
+            stored.append(messages.MessageStored(message_id, message.role, draft.time, position))
+        if entries:
+            after = structs.replace(head, next=head.next + len(entries), revision=draft.seq, updated_at=draft.time)
+            draft.put(self._key, after)
+            draft.emit(
+                MessagesAppended(self._key, after, head.next, tuple(entries), tuple(caller_ids), head.used_second)
+            )
+        return messages.MessagesStored(request.conversation_id, tuple(stored))
+
+
+class Delete(WriteOperation[messages.ConversationDelete]):
+    """Deletes a conversation."""
+
+    __slots__ = ("_key",)
+    frees = True
+
+    def __init__(self, request: messages.ConversationDelete) -> None:
+        super().__init__(request)
+        self._key = record_key(Kind.CONVERSATION, request.namespace, request.conversation_id, "conversation_id")
+        self.keys = (self._key,)
+
+    def write(self, draft: Draft) -> connection.Deleted:
+        """Delete if there is one."""
+        head: ConversationHead | None = draft.get(self._key)
+        if head is None:
+            return connection.Deleted(0)
+        draft.put(self._key, None)
+        draft.emit(ConversationDeleted(self._key, head.first, head.next, head.incarnation, head.used_second))
+        return connection.Deleted(1)

@@ -1,0 +1,142 @@
+"""What the sequencer knows of the rows it decides by.
+
+Three layers, the upper ones first: what is sequenced but not yet applied (the overlay), and two generations of rows
+known from applied state. A row is looked up in the young generation, then in the old one, which moves it up; when the
+young one is full it becomes the old one and the old one goes. So a row stays for as long as it is used (the idea of
+LRU at the cost of two dictionary look-ups).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from recollectd.memory.commits import KINDS
+from recollectd.memory.conversations import ids
+from recollectd.memory.kind import Fact, Fetch, Rows
+from recollectd.storage.keyspace import INDEX_MESSAGE_ID, Family
+
+_MISSING: Final = object()
+_DECODERS: Final = {int(kind.kind): msgspec.msgpack.Decoder(kind.head).decode for kind in KINDS}
+
+
+class FactCache:
+    """Facts by key. A fact is a decoded row, or None for a row known to be absent."""
+
+    def __init__(self, count_max: int) -> None:
+        self._generation_count_max = max(1, count_max // 2)
+        self._young: dict[bytes, Fact | None] = {}
+        self._old: dict[bytes, Fact | None] = {}
+        self._overlay: dict[bytes, tuple[int, Fact | None]] = {}
+        self._pins: dict[bytes, int] = {}
+        self.hits = 0
+        self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    @property
+    def pending_count(self) -> int:
+        """How many rows are sequenced and not yet applied."""
+        return len(self._overlay)
+
+    def knows(self, key: bytes) -> bool:
+        """Return whether the row's state is at hand."""
+        return key in self._overlay or key in self._young or key in self._old
+
+    def get(self, key: bytes) -> Any:
+        """Return the row at hand; asking for one that is not is a defect."""
+        pending = self._overlay.get(key)
+        if pending is not None:
+            return pending[1]
+        fact = self._young.get(key, _MISSING)
+        return self._old[key] if fact is _MISSING else fact
+
+    def gather(self, keys: Sequence[bytes]) -> dict[bytes, Fact | None] | None:
+        """Return the rows of all keys, or None when one is not at hand. They count as used."""
+        young, old, overlay = self._young, self._old, self._overlay
+        gathered: dict[bytes, Fact | None] = {}
+        for key in keys:
+            pending = overlay.get(key)
+            if pending is not None:
+                gathered[key] = pending[1]
+                continue
+            fact = young.get(key, _MISSING)
+            if fact is _MISSING:
+                fact = old.get(key, _MISSING)
+                if fact is _MISSING:
+                    self.misses += 1
+                    return None
+                young[key] = fact
+            gathered[key] = fact
+        self.hits += 1
+        return gathered
+
+    def pending(self, key: bytes, fact: Fact | None, seq: int) -> None:
+        """Say what a row will be once the commit `seq` is applied."""
+        self._overlay[key] = (seq, fact)
+
+    def applied(self, keys: Iterable[bytes], seq: int) -> None:
+        """The commit `seq` is applied: rows that no later commit changes move from the overlay to the known ones."""
+        for key in keys:
+            held = self._overlay.get(key)
+            if held is not None and held[0] == seq:
+                del self._overlay[key]
+                self._keep(key, held[1])
+
+    def pending_seq(self, keys: Sequence[bytes]) -> int:
+        """Return the last commit on its way that changes one of the rows; 0 if there is none."""
+        return max((self._overlay[key][0] for key in keys if key in self._overlay), default=0)
+
+    def drop_pending(self) -> None:
+        """Take back everything sequenced and not applied."""
+        self._overlay.clear()
+
+    def learn(self, facts: dict[bytes, Fact | None]) -> None:
+        """Take up rows fetched from applied state. What is already known is newer: it stays."""
+        for key, fact in facts.items():
+            if not self.knows(key):
+                self._keep(key, fact)
+
+    def pin(self, keys: Sequence[bytes]) -> None:
+        """Keep rows, once known, until they are unpinned: a write waits for them."""
+        for key in keys:
+            self._pins[key] = self._pins.get(key, 0) + 1
+
+    def unpin(self, keys: Sequence[bytes]) -> None:
+        """Undo one pin of each."""
+        for key in keys:
+            count = self._pins[key] - 1
+            if count:
+                self._pins[key] = count
+            else:
+                del self._pins[key]
+
+    def _keep(self, key: bytes, fact: Fact | None) -> None:
+        young = self._young
+        young[key] = fact
+        if len(young) >= self._generation_count_max:
+            pinned = {kept: self._old[kept] for kept in self._pins if kept in self._old and kept not in young}
+            self._old = young | pinned if pinned else young
+            self._young = {}
+
+
+def load(keys: Sequence[bytes]) -> Generator[Fetch, Rows, dict[bytes, Fact | None]]:
+    """Fetch and decode facts from applied state."""
+    heads = [key for key in keys if not key.startswith(INDEX_MESSAGE_ID)]
+    facts: dict[bytes, Fact | None] = {}
+    if heads:
+        rows = yield Fetch(Family.HEADS, heads)
+        for key, row in zip(heads, rows, strict=True):
+            facts[key] = None if row is None else _DECODERS[key[0]](row)
+    conversations: dict[tuple[bytes, int], list[tuple[bytes, str]]] = {}
+    for key in keys:
+        if key.startswith(INDEX_MESSAGE_ID):
+            record, incarnation, message_id = ids.split_fact_key(key)
+            conversations.setdefault((record, incarnation), []).append((key, message_id))
+    for (record, incarnation), asked in conversations.items():
+        places = yield from ids.find(record, incarnation, [message_id for _, message_id in asked])
+        facts.update(zip([key for key, _ in asked], places, strict=True))
+    return facts

@@ -1,0 +1,1 @@
+"""The daemon process: sockets, the event loop, and the way of a request through them."""

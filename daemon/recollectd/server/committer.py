@@ -1,0 +1,266 @@
+"""Group commit: sequenced writes go to the journal in batches, become durable, are applied, and then answered.
+
+Whatever was sequenced while the last batch was being synced is the next batch (linger 0). One batch is unsynced at a
+time. The order is the promise: durable, then applied, then the reply. An asynchronous write alone is answered earlier,
+when its batch is in the journal's file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from recollectd.config.tree import Config
+from recollectd.journal.interface import Journal, JournalFull
+from recollectd.memory.apply import writes_of
+from recollectd.memory.commits import Commit
+from recollectd.memory.sequencer import Sequenced, Sequencer
+from recollectd.memory.sessions import Sessions
+from recollectd.protocol import errors
+from recollectd.server.lanes import Ticket
+from recollectd.storage.engine import Engine
+from recollectd.storage.engine_errors import EngineFull, EngineStalled
+from recollectd.storage.keyspace import Write
+
+log = logging.getLogger("recollectd.commit")
+
+# A batch that begins with a small write does not grow beyond this, so that it is not delayed by large ones
+# (LevelDB, DBImpl::BuildBatchGroup).
+_SMALL_BYTES = 128 * 1024
+_SMALL_GROUP_BYTES_MAX = 1024 * 1024
+
+_STALL_DELAY_S_MIN = 0.001
+_STALL_DELAY_S_MAX = 0.1
+_FULL_DELAY_S = 0.05
+
+_Item = tuple[Ticket, Sequenced]
+
+
+class _Stalled(NamedTuple):
+    """Rows that RocksDB would not take yet, and the writes they belong to."""
+
+    items: list[_Item]
+    writes: list[Write]
+
+
+class Committer:
+    """Takes sequenced writes to their end. Lives on the event loop; the disk is waited for elsewhere."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        *,
+        sequencer: Sequencer,
+        journal: Journal,
+        engine: Engine,
+        sessions: Sessions,
+        fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._loop = loop
+        self._sequencer = sequencer
+        self._journal = journal
+        self._engine = engine
+        self._sessions = sessions
+        self._fatal = fatal
+        self._batch_commits_max = config.server.batch_commits_max
+        self._batch_bytes_max = config.server.batch_bytes_max
+        self._seal_idle_s = config.journal.seal_idle_ms / 1_000
+        self._ready: deque[_Item] = deque()
+        self._written: deque[_Item] = deque()  # in the journal's file or on its way there, not durable yet
+        self._to_apply: list[_Item] = []
+        self._stalled: _Stalled | None = None
+        self._stall_delay_s = _STALL_DELAY_S_MIN
+        self._flush_scheduled = False
+        self._seal_timer: asyncio.TimerHandle | None = None
+        self._sealed_seq = journal.last_seq
+        self._when_applied: list[tuple[int, int, Callable[[], None]]] = []  # a heap by seq, then order of asking
+        self._asked = itertools.count()
+        self._idle_waiters: list[asyncio.Future[None]] = []
+        self.unapplied_bytes = 0
+        self.commits = 0
+        self.stalls = 0
+        self.on_applied: list[Callable[[int, list[tuple[int, Commit]]], None]] = []
+        loop.add_reader(journal.fileno(), self._on_progress)
+
+    @property
+    def applied_seq(self) -> int:
+        """Everything up to this commit is visible."""
+        return self._engine.applied_seq
+
+    @property
+    def last_seq(self) -> int:
+        """The last commit sequenced."""
+        return self._sequencer.last_seq
+
+    def add(self, ticket: Ticket, sequenced: Sequenced) -> None:
+        """Take a sequenced write; it will be answered."""
+        self.unapplied_bytes += len(sequenced.payload)
+        self._ready.append((ticket, sequenced))
+        if not self._flush_scheduled and not self._written:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def when_applied(self, seq: int, callback: Callable[[], None]) -> None:
+        """Call back when the commit is applied; at once when it is. Also when it was taken back: ask again then."""
+        if seq <= self.applied_seq:
+            callback()
+        else:
+            heapq.heappush(self._when_applied, (seq, next(self._asked), callback))
+
+    def _call_back(self, seq: int) -> None:
+        waiting = self._when_applied
+        while waiting and waiting[0][0] <= seq:
+            heapq.heappop(waiting)[2]()
+
+    def _flush(self) -> None:
+        """Give the journal its next batch, if it has none."""
+        self._flush_scheduled = False
+        if self._written or not self._ready:
+            return
+        size, count, size_max = 0, 0, self._batch_bytes_max
+        for _, sequenced in self._ready:
+            length = len(sequenced.payload)
+            if count == 0 and length <= _SMALL_BYTES:
+                size_max = min(size_max, _SMALL_GROUP_BYTES_MAX)
+            if count and (size + length > size_max or count == self._batch_commits_max):
+                break
+            size, count = size + length, count + 1
+        items = [self._ready.popleft() for _ in range(count)]
+        try:
+            last_seq = self._journal.append([item[1].payload for item in items], items[-1][1].commit.time)
+        except JournalFull:
+            self._ready.extendleft(reversed(items))
+            self._no_room()
+            return
+        except BaseException as error:
+            self._fatal(error)
+            return
+        assert last_seq == items[-1][1].seq, (last_seq, items[-1][1].seq)
+        self._written.extend(items)
+
+    def _no_room(self) -> None:
+        """The journal cannot take a batch. Once nothing else is under way, take back what waits for it and say so."""
+        if self._to_apply or self._stalled:
+            self._loop.call_later(_FULL_DELAY_S, self._flush)
+            return
+        log.error("no room for the journal; %d writes are refused", len(self._ready))
+        refused, self._ready = self._ready, deque()
+        self._sequencer.roll_back(self._journal.last_seq)
+        for ticket, sequenced in refused:
+            self.unapplied_bytes -= len(sequenced.payload)
+            ticket.sequenced = None
+            ticket.answer(0, errors.DiskFull("the journal has no room on its disk", retry_after_ms=1_000))
+            ticket.lane.leave(ticket)
+        if refused:
+            self._call_back(refused[-1][1].seq)
+
+    def _on_progress(self) -> None:
+        """The journal's writer got on: answer what need not wait, apply what is durable."""
+        try:
+            progress = self._journal.progress()
+        except BaseException as error:
+            self._fatal(error)
+            return
+        written = self._written
+        while written and written[0][1].seq <= progress.synced_seq:
+            self._to_apply.append(written.popleft())
+        for ticket, sequenced in written:
+            if sequenced.seq > progress.written_seq:
+                break
+            if ticket.asynchronous:
+                ticket.answer(sequenced.seq, sequenced.commit.reply)
+        if not written:
+            self._flush()  # the disk goes on while this batch is applied
+        self._apply()
+
+    def _apply(self) -> None:
+        """Make durable commits visible and answer them."""
+        if self._stalled is None:
+            if not self._to_apply:
+                return
+            items, self._to_apply = self._to_apply, []
+            self._stalled = _Stalled(items, writes_of((each.seq, each.commit) for _, each in items))
+        items, writes = self._stalled
+        try:
+            self._engine.write(writes, items[-1][1].seq)
+        except (EngineStalled, EngineFull) as error:
+            self.stalls += 1
+            log.log(logging.DEBUG if isinstance(error, EngineStalled) else logging.ERROR, "apply waits: %s", error)
+            self._loop.call_later(self._stall_delay_s, self._apply_again)
+            self._stall_delay_s = min(self._stall_delay_s * 2, _STALL_DELAY_S_MAX)
+            return
+        except BaseException as error:
+            self._fatal(error)
+            return
+        self._stalled = None
+        self._stall_delay_s = _STALL_DELAY_S_MIN
+        self._finish(items)
+        if self._to_apply:
+            self._loop.call_soon(self._apply)
+
+    def _apply_again(self) -> None:
+        if self._stalled is not None:
+            self._apply()
+
+    def _finish(self, items: list[_Item]) -> None:
+        """Commits are applied: bring the views in memory along, then reply."""
+        self.commits += len(items)
+        applied = [(sequenced.seq, sequenced.commit) for _, sequenced in items]
+        for _, sequenced in items:
+            self._sequencer.applied(sequenced.seq, sequenced.commit, sequenced.changed)
+            self._sessions.apply(sequenced.seq, sequenced.commit)
+            self.unapplied_bytes -= len(sequenced.payload)
+        for listener in self.on_applied:
+            listener(items[-1][1].seq, applied)
+        for ticket, sequenced in items:
+            ticket.answer(sequenced.seq, sequenced.commit.reply)
+            ticket.lane.leave(ticket)
+        self._call_back(items[-1][1].seq)
+        if self.idle:
+            for waiter in self._idle_waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._idle_waiters.clear()
+            self._schedule_seal()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every write taken is applied and answered."""
+        return not (self._ready or self._written or self._to_apply or self._stalled)
+
+    async def drained(self) -> None:
+        """Wait until every write taken is applied and answered."""
+        if not self.idle:
+            waiter = self._loop.create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
+
+    def _schedule_seal(self) -> None:
+        """When nothing comes for a while, seal: a flipped bit in acknowledged data is then told from a torn tail."""
+        if self._seal_timer is None:
+            self._seal_timer = self._loop.call_later(self._seal_idle_s, self._seal)
+
+    def _seal(self) -> None:
+        self._seal_timer = None
+        if not self.idle or self._journal.last_seq == self._sealed_seq:
+            return
+        try:
+            self._journal.seal()
+        except JournalFull:
+            return  # the next write is refused with the same reason; nothing is lost without a seal
+        except BaseException as error:
+            self._fatal(error)
+            return
+        self._sealed_seq = self._journal.last_seq
+
+    def close(self) -> None:
+        """Stop listening to the journal."""
+        if self._seal_timer is not None:
+            self._seal_timer.cancel()
+        self._loop.remove_reader(self._journal.fileno())

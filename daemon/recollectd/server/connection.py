@@ -1,0 +1,191 @@
+"""One client's connection: bytes in, frames, replies out, and the bounds a client cannot cross."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from typing import TYPE_CHECKING, Final, cast
+
+from recollectd.memory.refusals import error_reply
+from recollectd.protocol import errors, frames, limits, table
+from recollectd.server.lanes import Lane
+
+if TYPE_CHECKING:
+    from recollectd.protocol.messages.fields import Message
+    from recollectd.server.dispatch import Dispatcher
+    from recollectd.server.watches import Watcher
+
+log = logging.getLogger("recollectd.connection")
+
+_RECEIVE_BYTES: Final = 256 * 1024
+# Above this many unsent bytes a connection is not read from: who does not take replies gets no more of them.
+_UNSENT_BYTES_HIGH: Final = 4 * 1024 * 1024
+_UNSENT_BYTES_LOW: Final = 1024 * 1024
+
+# One buffer serves all connections: what is received is taken out of it before the next call.
+_RECEIVE_BUFFER: Final = memoryview(bytearray(_RECEIVE_BYTES))
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A connection from its preamble to its end. Lives on the event loop."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._transport: asyncio.Transport | None = None
+        self._splitter = frames.FrameSplitter(frames.REQUEST_HEADER.size)
+        self._preamble = b""
+        self._unsent: list[bytes] = []
+        self._flush_scheduled = False
+        self._reading_paused = False
+        self._choked = False
+        self.lane = Lane()
+        self.watchers: dict[int, Watcher] = {}
+        self.principal = ""
+        self.session_id = b""
+        self.client_name = ""
+        self.welcomed = False
+        self.closed = False
+        self.idle_timeout_s = dispatcher.idle_timeout_s
+        self.last_frame_at = dispatcher.loop.time()
+        self.requests_in_flight = 0
+        self.bytes_in_flight = 0
+
+    # -- called by the transport ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, or refuse when there are too many."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not registered as one
+        self._transport.set_write_buffer_limits(_UNSENT_BYTES_HIGH, _UNSENT_BYTES_LOW)
+        self.principal = principal_of(transport)
+        refusal = self._dispatcher.enter(self)
+        if refusal is not None:
+            self.send_error(0, refusal)
+            self.end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: what was asked for goes on, its replies go nowhere."""
+        self.closed = True
+        self._unsent.clear()
+        self._dispatcher.leave(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to receive into."""
+        return _RECEIVE_BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take received bytes; carry out the frames that are whole now."""
+        data = _RECEIVE_BUFFER[:nbytes]
+        if len(self._preamble) < len(frames.PREAMBLE):
+            missing = len(frames.PREAMBLE) - len(self._preamble)
+            self._preamble += bytes(data[:missing])
+            data = data[missing:]
+            if len(self._preamble) == len(frames.PREAMBLE) and self._preamble[:4] != frames.PREAMBLE[:4]:
+                self._lose_framing("this is not a recollectd client: the preamble is wrong")
+                return
+        try:
+            whole = self._splitter.feed(data)
+        except frames.FramingError as error:
+            self._lose_framing(str(error))
+            return
+        if whole:
+            self.last_frame_at = self._dispatcher.loop.time()
+        for frame in whole:
+            if self.closed:
+                return
+            self._take(frame)
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more: end once what it asked for is answered."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Too much is unsent: do not read until the client has taken some of it."""
+        self._choked = True
+        self._pause_or_resume()
+
+    def resume_writing(self) -> None:
+        """The client has taken enough."""
+        self._choked = False
+        self._pause_or_resume()
+
+    def _pause_or_resume(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._choked == self._reading_paused:
+            return
+        self._reading_paused = self._choked
+        if self._choked:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
+    # -- frames -------------------------------------------------------------------------------------------------------
+
+    def _take(self, frame: bytes) -> None:
+        request_id = frames.LENGTH.unpack_from(frame, 4)[0]
+        try:
+            header, body = frames.unpack_request(frame)
+            request: Message = table.decode_request(body)
+            self._dispatcher.dispatch(self, header, request, body)
+        except frames.FramingError as error:
+            self._lose_framing(str(error))
+        except errors.RecollectdError as error:
+            self.send_error(request_id, error)
+        except Exception as error:
+            self.send_error(request_id, self._dispatcher.internal_error(error))
+
+    def _lose_framing(self, why: str) -> None:
+        self.send_error(0, errors.MalformedFrame(why))
+        self.end()
+
+    # -- replies ------------------------------------------------------------------------------------------------------
+
+    def send(self, request_id: int, position: int, body: bytes) -> None:
+        """Queue a reply; all queued in one turn of the loop leave together."""
+        if self.closed:
+            return
+        self._unsent.append(frames.pack_reply(request_id, position, body))
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._dispatcher.loop.call_soon(self._flush)
+
+    def send_error(self, request_id: int, error: errors.RecollectdError) -> None:
+        """Queue an error."""
+        self._dispatcher.errors[error.code] = self._dispatcher.errors.get(error.code, 0) + 1
+        self.send(request_id, self._dispatcher.position, table.encode(error_reply(error)))
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self._unsent and self._transport is not None and not self.closed:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the client has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is owed to the client."""
+        return bool(self.requests_in_flight or self.watchers)
+
+    def end(self) -> None:
+        """Send what is queued and close."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+
+def principal_of(transport: asyncio.BaseTransport) -> str:
+    """Return who is at the other end: `uid:1000` on a Unix socket, `anonymous` on TCP."""
+    peer = transport.get_extra_info("socket")
+    if peer is None or peer.family != socket.AF_UNIX:
+        return "anonymous"
+    # struct ucred: pid, uid, gid
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return f"uid:{struct.unpack('3i', credentials)[1]}"
+
+
+IN_FLIGHT_LIMITS: Final = (limits.REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX, limits.IN_FLIGHT_BYTES_PER_CONNECTION_MAX)

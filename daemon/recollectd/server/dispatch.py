@@ -1,0 +1,309 @@
+"""From a decoded request to who carries it out: one look-up by the request's type."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from recollectd import __version__
+from recollectd._native.checksum import xxh64
+from recollectd.config.tree import Config
+from recollectd.memory.commits import KINDS
+from recollectd.memory.kind import ReadOperation, WriteOperation
+from recollectd.memory.sequencer import Author
+from recollectd.memory.sessions import Sessions
+from recollectd.memory.transactions import WRITES as TRANSACTIONS
+from recollectd.protocol import errors, limits, table
+from recollectd.protocol.frames import FLAG_ASYNC, FLAGS_KNOWN, RequestHeader
+from recollectd.protocol.messages import connection as messages
+from recollectd.protocol.messages.fields import Message, Reply, Request, Write
+from recollectd.protocol.messages.transactions import Unwatch, Watch, Watching
+from recollectd.server import reads
+from recollectd.server.clock import Clock
+from recollectd.server.committer import Committer
+from recollectd.server.connection import IN_FLIGHT_LIMITS, Connection
+from recollectd.server.lanes import Ticket
+from recollectd.server.watches import Selection, Watcher, Watches
+from recollectd.server.writes import WriteRouter
+
+log = logging.getLogger("recollectd.dispatch")
+
+FEATURES: Final = ("state", "log", "conversation", "transaction", "batch", "watch", "async")
+
+READS: Final[dict[type[Request], type[ReadOperation[Any]]]] = {
+    request: operation for kind in KINDS for request, operation in kind.reads.items()
+}
+WRITES: Final[dict[type[Write], type[WriteOperation[Any]]]] = {
+    **{request: operation for kind in KINDS for request, operation in kind.writes.items()},
+    **TRANSACTIONS,
+}
+
+_BUSY_RETRY_MS: Final = 20
+
+Control = Callable[[Connection, RequestHeader, Any], Reply | None]
+
+
+class Dispatcher:
+    """Knows who carries out what; keeps the bounds that span connections."""
+
+    internal_error = staticmethod(reads.internal_error)
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        *,
+        store_id: bytes,
+        read_executor: reads.ReadExecutor,
+        writes: WriteRouter,
+        committer: Committer,
+        sessions: Sessions,
+        watches: Watches,
+        clock: Clock,
+        status: Callable[[Connection, RequestHeader, messages.StatusRequest], None],
+    ) -> None:
+        self.loop = loop
+        self.idle_timeout_s = float(config.server.idle_timeout_s)
+        self._slow_log_ms = config.server.slow_log_ms or float("inf")
+        self._config = config
+        self._store_id = store_id
+        self._reads = read_executor
+        self._writes = writes
+        self._committer = committer
+        self._sessions = sessions
+        self._watches = watches
+        self._clock = clock
+        self._status = status
+        self.connections: set[Connection] = set()
+        self.connections_total = 0
+        self.bytes_in_flight = 0
+        self.operations: dict[type[Message], int] = {}
+        self.errors: dict[int, int] = {}
+        self.stopping = False
+        self._controls: dict[type[Message], Control] = {
+            messages.Hello: self._hello,
+            messages.Ping: self._ping,
+            messages.StatusRequest: self._answer_status,
+            Watch: self._watch,
+            Unwatch: self._unwatch,
+        }
+
+    @property
+    def position(self) -> int:
+        """Everything up to this commit is visible."""
+        return self._committer.applied_seq
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def enter(self, connection: Connection) -> errors.RecollectdError | None:
+        """Take a new connection, or return why not."""
+        self.connections_total += 1
+        if self.stopping:
+            return errors.ShuttingDown(retry_after_ms=1_000)
+        if len(self.connections) >= self._config.server.connections_max:
+            return errors.TooManyConnections(
+                f"there are {len(self.connections)} connections; connections_max allows no more", retry_after_ms=1_000
+            )
+        self.connections.add(connection)
+        return None
+
+    def leave(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        for watcher in connection.watchers.values():
+            self._watches.remove(watcher)
+        connection.watchers.clear()
+
+    def end_idle(self) -> None:
+        """End connections that sent no frame for longer than they may, and are owed nothing."""
+        now = self.loop.time()
+        for connection in tuple(self.connections):
+            allowed_s = connection.idle_timeout_s
+            if allowed_s and not connection.busy and now - connection.last_frame_at > allowed_s:
+                connection.end()
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def dispatch(self, connection: Connection, header: RequestHeader, request: Message, body: memoryview) -> None:
+        """Start carrying out a request. Raises what refuses it at once."""
+        kind = type(request)
+        self.operations[kind] = self.operations.get(kind, 0) + 1
+        if connection.welcomed is (kind is messages.Hello):
+            raise errors.HandshakeRequired()
+        control = self._controls.get(kind)
+        if control is not None:
+            reply = control(connection, header, request)
+            if reply is not None:
+                connection.send(header.request_id, self.position, table.encode(reply))
+            return
+        self._check(connection, header, len(body))
+        read = READS.get(kind)  # type: ignore[arg-type]  # any message may be asked for
+        if read is not None:
+            self._read(connection, header, read(request), len(body))
+        else:
+            self._write(connection, header, WRITES[kind](request), body)  # type: ignore[index]
+
+    def _check(self, connection: Connection, header: RequestHeader, size: int) -> None:
+        if header.flags & ~FLAGS_KNOWN:
+            raise errors.InvalidArgument(f"unknown flags {header.flags:#x}", field="flags")
+        if header.deadline_ms > limits.DEADLINE_MS_MAX:
+            raise errors.InvalidArgument(f"must be at most {limits.DEADLINE_MS_MAX}", field="deadline_ms")
+        requests_max, bytes_max = IN_FLIGHT_LIMITS
+        if connection.requests_in_flight >= requests_max or connection.bytes_in_flight + size > bytes_max:
+            raise errors.Busy("too much is in flight on this connection", retry_after_ms=_BUSY_RETRY_MS)
+        if self.bytes_in_flight + size > self._config.server.in_flight_bytes_max:
+            raise errors.Busy("too much is in flight on all connections", retry_after_ms=_BUSY_RETRY_MS)
+
+    def _hold(self, connection: Connection, size: int) -> None:
+        connection.requests_in_flight += 1
+        connection.bytes_in_flight += size
+        self.bytes_in_flight += size
+
+    def _release(self, connection: Connection, size: int) -> None:
+        connection.requests_in_flight -= 1
+        connection.bytes_in_flight -= size
+        self.bytes_in_flight -= size
+
+    def _note_slow(self, request: Message, begun: float) -> None:
+        elapsed_ms = (self.loop.time() - begun) * 1_000
+        if elapsed_ms > self._slow_log_ms:
+            log.warning("slow: %s took %.0f ms", type(request).__name__, elapsed_ms)
+
+    def _deadline(self, header: RequestHeader) -> float:
+        return self.loop.time() + (header.deadline_ms or limits.DEADLINE_MS_DEFAULT) / 1_000
+
+    def _read(self, connection: Connection, header: RequestHeader, operation: ReadOperation[Any], size: int) -> None:
+        """Start a read once everything it must see is applied."""
+        begun = self.loop.time()
+        deadline = self._deadline(header)
+        self._hold(connection, size)
+
+        def done(position: int, result: object) -> None:
+            self._release(connection, size)
+            self._note_slow(operation.request, begun)
+            connection.send(header.request_id, position, reads.reply_bytes(result))
+
+        def start() -> None:
+            if self.loop.time() > deadline:
+                done(self.position, reads.Failed(errors.DeadlineExceeded()))
+            elif header.after > self.position:
+                self._await_position(header, start, done)
+            else:
+                self._reads.submit(reads.Read(operation.read, done, alone=operation.keys is None))
+
+        blocking = connection.lane.blocking(operation.keys)
+        if blocking is not None:
+            blocking.waiters.append(start)
+        else:
+            start()
+
+    def _await_position(
+        self, header: RequestHeader, start: Callable[[], None], done: Callable[[int, object], None]
+    ) -> None:
+        if header.after > self._committer.last_seq:
+            beyond = f"{header.after} lies beyond the journal's end, {self._committer.last_seq}"
+            done(self.position, reads.Failed(errors.InvalidArgument(beyond, field="after")))
+        else:
+            self._committer.when_applied(header.after, start)
+
+    def _write(
+        self, connection: Connection, header: RequestHeader, operation: WriteOperation[Any], body: memoryview
+    ) -> None:
+        """Hand a write on, with what makes it happen exactly once."""
+        if not 0 < header.number < 2**63:
+            raise errors.InvalidArgument("a write needs a number, from 1 on", field="number")
+        begun, size = self.loop.time(), len(body)
+        author = Author(
+            connection.principal,
+            connection.session_id,
+            header.number,
+            max(1, header.number - header.span),
+            xxh64(body),
+        )
+
+        def answer(seq: int, reply: bytes | errors.RecollectdError) -> None:
+            self._release(connection, size)
+            self._note_slow(operation.request, begun)
+            if isinstance(reply, bytes):
+                connection.send(header.request_id, seq, reply)
+            else:
+                connection.send_error(header.request_id, reply)
+
+        ticket = Ticket(
+            connection.lane,
+            operation,
+            author,
+            answer,
+            deadline=self._deadline(header),
+            size_bytes=size,
+            asynchronous=bool(header.flags & FLAG_ASYNC),
+        )
+        self._hold(connection, size)
+        try:
+            self._writes.submit(ticket)
+        except errors.RecollectdError as error:
+            answer(0, error)
+
+    # -- requests about the connection itself -------------------------------------------------------------------------
+
+    def _hello(self, connection: Connection, header: RequestHeader, request: messages.Hello) -> messages.Welcome:
+        if not request.protocol_min <= limits.PROTOCOL_VERSION <= request.protocol_max:
+            raise errors.UnsupportedProtocol(
+                f"the client speaks {request.protocol_min} to {request.protocol_max}, "
+                f"this daemon {limits.PROTOCOL_VERSION}"
+            )
+        if len(request.client_name.encode(errors="replace")) > limits.CLIENT_NAME_BYTES_MAX:
+            raise errors.InvalidArgument(f"must have at most {limits.CLIENT_NAME_BYTES_MAX} bytes", field="client_name")
+        retention_us = self._config.server.session_retention_s * 1_000_000
+        connection.session_id = self._sessions.admit(
+            request.session_id, connection.principal, self._clock.now(), retention_us
+        )
+        if len(self._sessions) >= self._config.server.sessions_max:
+            raise errors.Busy("there are too many sessions; the oldest are forgotten in time", retry_after_ms=5_000)
+        connection.client_name = request.client_name
+        if request.idle_timeout_ms is not None:
+            connection.idle_timeout_s = request.idle_timeout_ms / 1_000
+        connection.welcomed = True
+        return messages.Welcome(
+            limits.PROTOCOL_VERSION,
+            __version__,
+            self._store_id,
+            connection.session_id,
+            connection.principal,
+            self.position,
+            {**limits.table(), "connections_max": self._config.server.connections_max},
+            FEATURES,
+        )
+
+    def _ping(self, connection: Connection, header: RequestHeader, request: messages.Ping) -> messages.Pong:
+        return messages.Pong(self._clock.now())
+
+    def _answer_status(self, connection: Connection, header: RequestHeader, request: messages.StatusRequest) -> None:
+        self._status(connection, header, request)
+
+    def _watch(self, connection: Connection, header: RequestHeader, request: Watch) -> Watching:
+        if len(connection.watchers) >= limits.WATCHES_PER_CONNECTION_MAX:
+            raise errors.Busy("this connection has as many watches as it may", retry_after_ms=1_000)
+        if header.request_id in connection.watchers:
+            raise errors.InvalidArgument("this request id is a watch already", field="request_id")
+        position = self.position if request.position is None else request.position
+        watching = Watching(position)
+
+        def send(seq: int, reply: Reply) -> None:
+            connection.send(header.request_id, seq, table.encode(reply))
+            if isinstance(reply, messages.ErrorReply):
+                connection.watchers.pop(header.request_id, None)
+
+        watcher = Watcher(Selection.of(request), position, send, lambda: connection.unsent_bytes)
+        self._watches.add(watcher)
+        connection.watchers[header.request_id] = watcher
+        return watching
+
+    def _unwatch(self, connection: Connection, header: RequestHeader, request: Unwatch) -> messages.Done:
+        watcher = connection.watchers.pop(request.request_id, None)
+        if watcher is None:
+            raise errors.NotFound("there is no such watch on this connection", field="request_id")
+        self._watches.remove(watcher)
+        return messages.Done()

@@ -1,0 +1,45 @@
+"""The entry of the daemon process: from options to an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import uvloop
+
+from recollectd.config.tree import Config
+from recollectd.journal.interface import JournalError
+from recollectd.memory.recovery import ViewAheadError
+from recollectd.server.daemon import EXIT_FATAL, Daemon
+from recollectd.server.listener import ListenError
+from recollectd.server.logs import start_logging
+from recollectd.server.opening import OpenStore, open_store
+from recollectd.storage.engine_errors import EngineError
+from recollectd.storage.folder import FolderError
+
+log = logging.getLogger("recollectd")
+
+EXIT_CANNOT_LISTEN = 69
+
+
+def run(config: Config) -> int:
+    """Run a daemon until it is asked to stop; return the exit code.
+
+    Everything that keeps it from starting is said in one line of the log: nothing is made over data it cannot read.
+    """
+    start_logging(config.server.log_level, config.server.log_format)
+    try:
+        store = open_store(config)
+    except (FolderError, JournalError, EngineError, ViewAheadError, OSError) as error:
+        log.critical("cannot start: %s", error)
+        return EXIT_FATAL
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config, store))
+
+
+async def _serve(config: Config, store: OpenStore) -> int:
+    try:
+        return await Daemon(asyncio.get_running_loop(), config, store).serve()
+    except ListenError as error:
+        log.critical("cannot listen: %s", error)
+        return EXIT_CANNOT_LISTEN

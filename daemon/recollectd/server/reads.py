@@ -1,0 +1,188 @@
+"""Reads run on worker threads, many together: their fetches of one family become one list get, which lets other threads
+run while it waits for the disk. Nothing that may touch the disk runs on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from recollectd.memory.kind import Fetch, Rows
+from recollectd.memory.refusals import error_reply
+from recollectd.protocol import errors, table
+from recollectd.storage.engine import Engine
+from recollectd.storage.keyspace import Family
+
+log = logging.getLogger("recollectd.reads")
+
+_TOGETHER_MAX = 64
+
+T = TypeVar("T")
+
+
+class JobView:
+    """What one job's reads see: see `recollectd.memory.kind.View`."""
+
+    __slots__ = ("_engine", "position", "store_id", "time", "touches")
+
+    def __init__(self, engine: Engine, store_id: bytes, time: int, position: int) -> None:
+        self._engine = engine
+        self.store_id = store_id
+        self.time = time
+        self.position = position
+        self.touches: list[bytes] = []
+
+    def touched(self, key: bytes) -> None:
+        """Note that a sliding record was read."""
+        self.touches.append(key)
+
+    def walk(
+        self, family: Family, start: bytes, stop: bytes, *, reverse: bool = False, keys_max: int
+    ) -> list[tuple[bytes, bytes]]:
+        """Return one bounded step of rows in [start, stop)."""
+        return self._engine.walk(family, start, stop, reverse=reverse, keys_max=keys_max)
+
+
+class Failed(NamedTuple):
+    """How a read ended that did not give a result."""
+
+    error: errors.RecollectdError
+
+
+class Read(NamedTuple, Generic[T]):
+    """One read on its way. begin: makes the generator; done: told the position and the result, on the loop.
+
+    alone: it walks, so it is not run together with others that would wait for it.
+    """
+
+    begin: Callable[[JobView], Generator[Fetch, Rows, T]]
+    done: Callable[[int, T | Failed], None]
+    alone: bool = False
+
+
+def internal_error(error: BaseException) -> errors.InternalError:
+    """Log a defect of ours with an id, return the error that carries the id."""
+    error_id = secrets.token_hex(6)
+    log.error("internal error %s", error_id, exc_info=error)
+    return errors.InternalError(f"internal error: {type(error).__name__}", error_id=error_id)
+
+
+def reply_bytes(result: object) -> bytes:
+    """Return a reply, or the error a read failed with, as bytes."""
+    return table.encode(error_reply(result.error) if isinstance(result, Failed) else result)
+
+
+class ReadExecutor:
+    """Runs reads. `position` of a result: everything up to that commit was visible to it."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        engine: Engine,
+        *,
+        threads: int,
+        store_id: bytes,
+        now: Callable[[], int],
+        touched: Callable[[list[bytes]], None],
+    ) -> None:
+        self._loop = loop
+        self._engine = engine
+        self._store_id = store_id
+        self._now = now
+        self._touched = touched
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
+        self._queued: list[Read[Any]] = []
+        self._scheduled = False
+        self.jobs = 0
+        self.reads = 0
+
+    def submit(self, read: Read[Any]) -> None:
+        """Queue a read; it starts at the end of this turn of the loop."""
+        self._queued.append(read)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        queued, self._queued = self._queued, []
+        self.reads += len(queued)
+        together = [read for read in queued if not read.alone]
+        for read in queued:
+            if read.alone:
+                self._start([read])
+        for start in range(0, len(together), _TOGETHER_MAX):
+            self._start(together[start : start + _TOGETHER_MAX])
+
+    def _start(self, reads: list[Read[Any]]) -> None:
+        self.jobs += 1
+        view = JobView(self._engine, self._store_id, self._now(), self._engine.applied_seq)
+        self._pool.submit(self._run, reads, view)
+
+    def _run(self, reads: list[Read[Any]], view: JobView) -> None:
+        """On a worker thread."""
+        results = run_together([read.begin for read in reads], view, self._engine.get_many)
+        self._loop.call_soon_threadsafe(self._deliver, reads, results, view)
+
+    def _deliver(self, reads: list[Read[Any]], results: list[Any], view: JobView) -> None:
+        if view.touches:
+            self._touched(view.touches)
+        for read, result in zip(reads, results, strict=True):
+            read.done(view.position, result)
+
+    def close(self) -> None:
+        """Wait for what runs."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run_together(
+    begins: Sequence[Callable[[JobView], Generator[Fetch, Rows, Any]]],
+    view: JobView,
+    get_many: Callable[[Family, Sequence[bytes]], list[bytes | None]],
+) -> list[Any]:
+    """Run reads in step: in each round all their fetches of one family are one list get. Return results in order."""
+    results: list[Any] = [None] * len(begins)
+    running: list[tuple[int, Generator[Fetch, Rows, Any], Rows | None]] = []
+    for index, begin in enumerate(begins):
+        running.append((index, begin(view), None))
+    while running:
+        fetches: list[tuple[int, Generator[Fetch, Rows, Any], Fetch]] = []
+        for index, reading, rows in running:
+            try:
+                fetches.append((index, reading, next(reading) if rows is None else reading.send(rows)))
+            except StopIteration as stop:
+                results[index] = stop.value
+            except errors.RecollectdError as error:
+                results[index] = Failed(error)
+            except Exception as error:
+                results[index] = Failed(internal_error(error))
+        running = _fetch(fetches, get_many, results)
+    return results
+
+
+def _fetch(
+    fetches: list[tuple[int, Generator[Fetch, Rows, Any], Fetch]],
+    get_many: Callable[[Family, Sequence[bytes]], list[bytes | None]],
+    results: list[Any],
+) -> list[tuple[int, Generator[Fetch, Rows, Any], Rows | None]]:
+    """Answer one round of fetches, a list get per family."""
+    running: list[tuple[int, Generator[Fetch, Rows, Any], Rows | None]] = []
+    for family in {fetch.family for _, _, fetch in fetches}:
+        asked = [each for each in fetches if each[2].family == family]
+        keys = [key for _, _, fetch in asked for key in fetch.keys]
+        try:
+            rows = get_many(family, keys) if keys else []
+        except Exception as error:
+            failed = Failed(internal_error(error))
+            for index, reading, _ in asked:
+                reading.close()
+                results[index] = failed
+            continue
+        at = 0
+        for index, reading, fetch in asked:
+            running.append((index, reading, rows[at : at + len(fetch.keys)]))
+            at += len(fetch.keys)
+    return running

@@ -1,0 +1,121 @@
+"""What `status` tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from recollectd import __version__
+from recollectd.memory.kind import Fetch, Rows
+from recollectd.memory.state.events import decode_head
+from recollectd.protocol.errors import ERROR_BY_CODE
+from recollectd.protocol.messages.fields import Kind
+from recollectd.server.reads import JobView
+from recollectd.storage.keyspace import Family, after_prefix, split_record_key
+
+if TYPE_CHECKING:
+    from recollectd.server.daemon import Daemon
+
+_STEP_ROWS = 1_000
+_KINDS = (Kind.STATE, Kind.LOG, Kind.CONVERSATION)
+
+
+def status_of(daemon: Daemon) -> dict[str, Any]:
+    """Return the daemon's state by section. Cheap, except for the engine's section: see `engine_status`."""
+    journal = daemon.journal.statistics()
+    dispatcher, committer = daemon.dispatcher, daemon.committer
+    process = daemon.process
+    with process.oneshot():
+        memory, cpu = process.memory_info(), process.cpu_times()
+        threads = process.num_threads()
+    applied_seq = committer.applied_seq
+    return {
+        "daemon": {
+            "version": __version__,
+            "store_id": daemon.store_id.hex(),
+            "pid": process.pid,
+            "uptime_s": round(time.monotonic() - daemon.started_at, 3),
+            "data": str(daemon.config.directory),
+            "addresses": daemon.addresses,
+            "recovery_s": round(daemon.recovery_s, 3),
+            "recovered_commits": daemon.recovered_commits,
+            "clock_stepped": daemon.clock.stepped,
+        },
+        "connections": {
+            "open": len(dispatcher.connections),
+            "total": dispatcher.connections_total,
+            "max": daemon.config.server.connections_max,
+            "watches": len(daemon.watches),
+            "sessions": len(daemon.sessions),
+            "bytes_in_flight": dispatcher.bytes_in_flight,
+        },
+        "operations": {kind.__name__: count for kind, count in _named(dispatcher.operations)},
+        "errors": {ERROR_BY_CODE[code].row.name: count for code, count in sorted(dispatcher.errors.items())},
+        "journal": {
+            "first_seq": journal.first_seq,
+            "last_seq": journal.last_seq,
+            "synced_seq": journal.synced_seq,
+            "epoch": journal.epoch,
+            "segments": journal.segments,
+            "bytes": journal.bytes,
+            "spare_bytes": journal.spare_bytes,
+            "batches": journal.batches,
+            "commits": committer.commits,
+            "syncs": journal.syncs,
+            "sync_us_last": journal.sync_us_last,
+            "sync_us_mean": round(journal.sync_us_total / journal.syncs) if journal.syncs else 0,
+            "sync_us_histogram": {f"<{2 ** (i + 1)}": n for i, n in enumerate(journal.sync_us_histogram) if n},
+        },
+        "views": {
+            "records": {"applied_seq": applied_seq, "lag": journal.synced_seq - applied_seq},
+            "records_durable": {"seq": daemon.chores.durable_seq, "lag": applied_seq - daemon.chores.durable_seq},
+        },
+        "queues": {
+            "unapplied_bytes": committer.unapplied_bytes,
+            "apply_stalls": committer.stalls,
+            "checkpoints": daemon.chores.checkpoints,
+            "disk": daemon.disk.state().name.lower(),
+        },
+        "caches": {
+            "heads": {
+                "count": len(daemon.sequencer.facts),
+                "hits": daemon.sequencer.facts.hits,
+                "misses": daemon.sequencer.facts.misses,
+            }
+        },
+        "process": {
+            "resident_bytes": memory.rss,
+            "cpu_user_s": cpu.user,
+            "cpu_system_s": cpu.system,
+            "threads": threads,
+        },
+    }
+
+
+def _named(operations: dict[Any, int]) -> list[tuple[Any, int]]:
+    return sorted(operations.items(), key=lambda item: item[0].__name__)
+
+
+def engine_status(view: JobView, daemon: Daemon, count: bool) -> Generator[Fetch, Rows, dict[str, Any]]:
+    """Return what takes a moment to find out, on a worker thread: RocksDB's figures, records by namespace."""
+    yield from ()
+    found: dict[str, Any] = {"records": daemon.engine.statistics()}
+    if count:
+        found["namespaces"] = count_namespaces(view)
+    return found
+
+
+def count_namespaces(view: JobView) -> dict[str, dict[str, int]]:
+    """Count live records by namespace and kind, walking every head."""
+    counts: dict[str, dict[str, int]] = {}
+    for kind in _KINDS:
+        start, stop = bytes((kind,)), after_prefix(bytes((kind,)))
+        while step := view.walk(Family.HEADS, start, stop, keys_max=_STEP_ROWS):
+            for key, row in step:
+                if kind is not Kind.STATE or decode_head(row).alive(view.time):
+                    name = "/".join(split_record_key(key)[1])
+                    by_kind = counts.setdefault(name, {})
+                    by_kind[kind.name.lower()] = by_kind.get(kind.name.lower(), 0) + 1
+            start = step[-1][0] + b"\0"
+    return counts

@@ -1,0 +1,121 @@
+"""One example of every message, with every field set to something else than its default."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from recollectd.protocol.messages import connection, conversations, fields, logs, state, transactions
+
+NAMESPACE: Final = ("acme", "assistant-7")
+BELOW: Final = ("acme", "assistant-8")
+AT: Final = 1_800_000_000_000_000
+LATER: Final = AT + 1_000_000
+SESSION: Final = bytes(range(16))
+STORE: Final = bytes(range(16, 32))
+
+
+def raw(value: object) -> Raw:
+    """Return a value as it travels."""
+    return Raw(msgspec.msgpack.encode(value))
+
+
+VALUE: Final = raw({"name": "Ada", "born": 1815, "tags": ["first", b"\x00\xff", None, True, 2.5]})
+METADATA: Final = raw({"session": 3})
+
+PUT: Final = state.StatePut(NAMESPACE, "profile", VALUE, 3_600_000_000, True, 4, True)
+STORED: Final = state.StateStored(5, AT, LATER, LATER + 1)
+RECORD: Final = state.StateRecord("profile", VALUE, 5, AT, LATER, LATER + 1, 77)
+LOG_INFO: Final = logs.LogInfo("events", 2, 9, AT, LATER, 78)
+MESSAGE_NEW: Final = conversations.NewMessage("user", "Hello", "m-1", AT, METADATA)
+CONVERSATION_INFO: Final = conversations.ConversationInfo("chat-1", AT, LATER, 2, METADATA, 79)
+ERROR: Final = connection.ErrorReply(202, "the record is at version 5, not 4", "if_version", 250, "e-17")
+RECORD_GUARD: Final = transactions.RecordGuard(1, NAMESPACE, "profile", 77)
+RANGE_GUARD: Final = transactions.RangeGuard(2, NAMESPACE, 70, LATER)
+
+REQUESTS: Final[tuple[fields.Message, ...]] = (
+    connection.Hello(1, 2, "example", SESSION, 60_000, ("watch",)),
+    connection.Ping(),
+    connection.StatusRequest(True),
+    connection.NamespaceConfigure(NAMESPACE, 10, 86_400_000_000),
+    connection.NamespaceList(("acme",), 5, b"cursor"),
+    PUT,
+    state.StateGet(NAMESPACE, "profile", 3, AT),
+    state.StateDelete(NAMESPACE, "profile", 5),
+    state.StateGetMany(NAMESPACE, ("profile", "plan")),
+    state.StatePutMany(NAMESPACE, (state.StateItem("a", raw(1)), state.StateItem("b", raw(b"\x02"))), 5_000_000, True),
+    state.StateHistory(NAMESPACE, "profile", 3, 9),
+    state.StateTouch(NAMESPACE, "profile", 60_000_000),
+    state.StateScan(NAMESPACE, "coordination:", "coordination:s1:*", True, 7, b"cursor", False),
+    state.StateCount(NAMESPACE, "coordination:", "coordination:s?:*", b"cursor"),
+    state.StateDeletePrefix(NAMESPACE, "coordination:", 50, b"cursor"),
+    logs.LogAppend(NAMESPACE, "events", (raw("first"), raw({"n": 2})), 9),
+    logs.LogRead(NAMESPACE, "events", 2, 8, 3, AT, 4),
+    logs.LogPopLast(NAMESPACE, "events", 2),
+    logs.LogTruncate(NAMESPACE, "events", 3, 7),
+    logs.LogCopy(NAMESPACE, "events", BELOW, "copied"),
+    logs.LogDelete(NAMESPACE, "events"),
+    logs.LogHead(NAMESPACE, "events"),
+    logs.LogList(NAMESPACE, "eve", 3, b"cursor"),
+    conversations.ConversationCreate(NAMESPACE, "chat-1", METADATA),
+    conversations.ConversationAppend(
+        NAMESPACE, "chat-1", (MESSAGE_NEW, conversations.NewMessage("assistant", "Grüße, 世界")), True
+    ),
+    conversations.ConversationHistory(NAMESPACE, "chat-1", 10, 8, 1, "m-8", "m-1", 5),
+    conversations.ConversationList(NAMESPACE, 5, b"cursor"),
+    conversations.ConversationHead(NAMESPACE, "chat-1"),
+    conversations.ConversationDelete(NAMESPACE, "chat-1"),
+    transactions.Transaction((RECORD_GUARD, RANGE_GUARD), (PUT, logs.LogDelete(NAMESPACE, "events"))),
+    transactions.Batch((state.StateDelete(NAMESPACE, "profile"), conversations.ConversationCreate(NAMESPACE))),
+    transactions.Watch(NAMESPACE, "coordination:", (1, 3), 70, True),
+    transactions.Unwatch(12),
+)
+
+REPLIES: Final[tuple[fields.Reply, ...]] = (
+    connection.Welcome(1, "0.1.0", STORE, SESSION, "uid:1000", 70, {"frame_bytes_max": 33_554_432}, ("watch",)),
+    connection.Pong(AT),
+    connection.Status({"process": {"uptime_s": 12.5}}),
+    connection.Done(),
+    connection.NamespacePage((NAMESPACE, ("acme",)), b"cursor"),
+    connection.Deleted(3, False, b"cursor"),
+    connection.Counted(12, b"cursor", LATER),
+    ERROR,
+    STORED,
+    RECORD,
+    state.Absent(),
+    state.StateRecords((RECORD, None)),
+    state.StateStoredMany((STORED, state.StateStored(1, AT, AT, None))),
+    state.StateVersions(
+        (state.StateVersion(6, None, LATER, None, True), state.StateVersion(5, VALUE, AT, LATER, False)), 4, 2
+    ),
+    state.StateTouched(5, LATER),
+    state.StatePage((RECORD,), b"cursor", LATER),
+    logs.LogAppended(9, 11, AT),
+    logs.LogPage((logs.LogItem(2, AT, raw("first")), logs.LogItem(3, LATER, raw({"n": 2}))), 2, 9, 78),
+    LOG_INFO,
+    logs.LogInfos((LOG_INFO,), b"cursor"),
+    conversations.ConversationCreated("chat-1", AT),
+    conversations.MessagesStored("chat-1", (conversations.MessageStored("m-1", "user", AT, 4, True),)),
+    conversations.History(
+        "chat-1",
+        (
+            conversations.Message("m-1", "user", "Hello", AT, 0, AT - 1, METADATA),
+            conversations.Message("m-2", "assistant", "Grüße, 世界", LATER, 1),
+        ),
+        2,
+        79,
+    ),
+    CONVERSATION_INFO,
+    conversations.ConversationPage((CONVERSATION_INFO,), b"cursor"),
+    transactions.Results((STORED, connection.Deleted(1), ERROR)),
+    transactions.Watching(70),
+    transactions.Changes(
+        (
+            transactions.Change(71, 1, "put", NAMESPACE, "profile", AT, 5, bytes(VALUE)),
+            transactions.Change(72, 3, "delete", NAMESPACE, "chat-1", LATER, 0),
+        ),
+        75,
+    ),
+)
