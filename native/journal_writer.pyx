@@ -8,6 +8,7 @@ owns its memory until `Writer.append` or `Writer.seal` hands it to the thread.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
+from libc.errno cimport EAGAIN
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -83,7 +84,7 @@ cdef extern from "recollectd_journal_writer.h" nogil:
 
     journal_writer *journal_writer_start(int fd, int directory_fd, uint64_t secret, uint64_t checksum,
                                          uint64_t synced_seq)
-    int journal_writer_submit(journal_writer *writer, journal_job job)
+    int journal_writer_submit(journal_writer *writer, journal_job job, int wait)
     void journal_writer_fail(journal_writer *writer, journal_step step, int error)
     void journal_writer_drain(journal_writer *writer)
     void journal_writer_stop(journal_writer *writer)
@@ -211,9 +212,11 @@ cdef class Writer:
             journal_writer_free(self.writer)
 
     cdef submit(self, journal_job job):
-        cdef int error
-        with nogil:
-            error = journal_writer_submit(self.writer, job)
+        # Letting go of the GIL would cost more than the few instructions under the writer's mutex.
+        cdef int error = journal_writer_submit(self.writer, job, False)
+        if error == EAGAIN:
+            with nogil:
+                error = journal_writer_submit(self.writer, job, True)
         if error:
             raise OSError(error, os.strerror(error))
 

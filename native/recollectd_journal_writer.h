@@ -46,21 +46,24 @@ static inline journal_writer *journal_writer_start(int fd, int directory_fd, uin
     return writer;
 }
 
-/* Queue a job; waits while the ring is full. Returns 0, or the errno of the failure that ended the writer (ESHUTDOWN
- * after journal_writer_stop). */
-static inline int journal_writer_submit(journal_writer *writer, journal_job job) {
+/* Queue a job. With the ring full, wait for room, or without `wait` return EAGAIN and leave the job the caller's.
+ * Otherwise returns 0, or the errno of the failure that ended the writer (ESHUTDOWN after journal_writer_stop). */
+static inline int journal_writer_submit(journal_writer *writer, journal_job job, int wait) {
     pthread_mutex_lock(&writer->mutex);
-    while (writer->queued == JOURNAL_RING_JOBS && !writer->error && !writer->stopping) {
+    while (wait && writer->queued == JOURNAL_RING_JOBS && !writer->error && !writer->stopping) {
         pthread_cond_wait(&writer->advance, &writer->mutex);
     }
     int error = writer->error ? writer->error : writer->stopping ? ESHUTDOWN : 0;
+    if (!error && writer->queued == JOURNAL_RING_JOBS) {
+        error = EAGAIN;
+    }
     if (!error) {
         writer->ring[(writer->head + writer->queued) % JOURNAL_RING_JOBS] = job;
         writer->queued++;
         pthread_cond_signal(&writer->work);
     }
     pthread_mutex_unlock(&writer->mutex);
-    if (error) {
+    if (error && error != EAGAIN) {
         journal_job_release(&job);
     }
     return error;

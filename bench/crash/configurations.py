@@ -26,14 +26,16 @@ _CHOICES: Final[dict[str, tuple[int, ...]]] = {
     "server.unapplied_bytes_max": (MIB, 64 * MIB),
     "server.head_cache_count": (0, 1, 8, 200_000),
     "server.touch_interval_ms": (1, 50, 1_000),
-    "server.sweep_interval_ms": (10, 100, 500),
+    "server.sweep_interval_ms": (10, 50, 200),
 }
 
 
 def draw(rng: random.Random) -> dict[str, int]:
     """Return options for one start: about half of them left at their defaults. A quick sweep is always asked for."""
     drawn = {option: rng.choice(values) for option, values in _CHOICES.items() if rng.random() < 0.55}
-    drawn.setdefault("server.sweep_interval_ms", 100)
+    drawn.setdefault("server.sweep_interval_ms", 50)
     drawn.setdefault("journal.segment_bytes", rng.choice((256 * KIB, MIB, 4 * MIB)))
+    if "server.unapplied_bytes_max" in drawn:  # has to hold a batch
+        drawn["server.batch_bytes_max"] = min(drawn.get("server.batch_bytes_max", MIB), MIB)
     drawn["records.disk_low_bytes"] = 16 * MIB
     return drawn

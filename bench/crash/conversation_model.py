@@ -39,8 +39,8 @@ def create(context: Context, message: messages.ConversationCreate, reply: object
     """Begin a conversation."""
     conversation_id = message.conversation_id
     if conversation_id is None:
-        assert isinstance(reply, messages.ConversationCreated), f"no reason to refuse {message}: {reply}"
-        conversation_id = reply.conversation_id
+        # Without a reply the commit is refused for another operation's sake: any id will do.
+        conversation_id = reply.conversation_id if isinstance(reply, messages.ConversationCreated) else "?"
     key = key_of(message.namespace, conversation_id)
     if context.get(key) is not None:
         raise Refused(errors.AlreadyExists, "conversation_id")
@@ -61,13 +61,14 @@ def append(context: Context, message: messages.ConversationAppend, reply: object
     for index, new in enumerate(message.messages):
         message_id = new.message_id
         if message_id is None:
-            message_id = given[index].message_id if index < len(given) else "?"
+            message_id = given[index].message_id if index < len(given) else f"?{len(items)}"
             if message_id in known:
                 raise AssertionError(f"the daemon gave the message id {message_id!r} twice")
         elif message_id in known:
             if not message.skip_duplicates:
                 raise Refused(errors.AlreadyExists, f"messages[{index}].message_id")
-            stored.append(messages.MessageStored(message_id, new.role, context.time, known[message_id], True))
+            first = items[known[message_id]]
+            stored.append(messages.MessageStored(message_id, new.role, first.stored_at, known[message_id], True))
             continue
         known[message_id] = len(items)
         stored.append(messages.MessageStored(message_id, new.role, context.time, len(items)))

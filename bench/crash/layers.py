@@ -105,7 +105,7 @@ class PreloadLayer(Layer):
 
     def disturb(self, rng: random.Random) -> None:
         """Choose how long syncs take, and whether they begin to fail or the disk fills up."""
-        sync_us = rng.choice((0, 200, 4_000))
+        sync_us = rng.choice((0, 500, 5_000, 30_000))
         self._failing = 0
         draw = rng.random()
         if draw < 0.3:
@@ -171,8 +171,13 @@ class LoopMount(Layer):
         return self.mount_point / "data"
 
     def mount(self) -> None:
-        """Mount; ext4 replays its own journal."""
-        _run("mount", "-o", "loop", str(self._image), str(self.mount_point))
+        """Mount; ext4 replays its own journal.
+
+        On a loop device of its own each time: were the last one used again while anybody still held it, its file
+        system would come back as it was shut down.
+        """
+        self._device = _run("losetup", "--find", "--show", str(self._image)).strip()
+        _run("mount", self._device, str(self.mount_point))
 
     def unmount(self) -> None:
         """Unmount, waiting for the kernel to let go of the last file."""
@@ -180,6 +185,7 @@ class LoopMount(Layer):
         while True:
             try:
                 _run("umount", str(self.mount_point))
+                _run("losetup", "--detach", self._device)
                 return
             except subprocess.CalledProcessError:
                 if time.monotonic() > give_up:
@@ -272,8 +278,8 @@ def _sync_file_range(descriptor: int, offset: int, length: int) -> None:
     library.sync_file_range(descriptor, ctypes.c_int64(offset), ctypes.c_int64(length), write_and_wait)
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 LAYERS: Final[dict[str, type[Layer]]] = {

@@ -48,6 +48,7 @@ class Model:
         self.seq = 0
         self.time = 0  # the latest that is known
         self.timeline: dict[Key, list[tuple[int, Record | None]]] = defaultdict(list)
+        self._last: Message | None = None
         self._policies: dict[tuple[str, ...], int] = {}
         self._changed: dict[tuple[int, tuple[str, ...]], int] = {}
         self._places: dict[bytes, str] = {}
@@ -56,7 +57,10 @@ class Model:
         """Apply one write; time_max: when the next commit whose time is known was. Raises Mismatch."""
         seq, message, reply = played
         if seq <= self.seq:
-            raise Mismatch(f"position {seq} of the journal was given twice; now to {message!r:.300}")
+            raise Mismatch(
+                f"position {seq} of the journal was given to {self._last!r:.600}\n  and to {message!r:.600}\n"
+                f"  which was answered {reply!r:.300}"
+            )
         exact = time_in(message, reply, seq)
         if exact is not None and not self.time <= exact <= time_max:
             raise Mismatch(f"the time {exact} at {seq} is not between its neighbours' {self.time} and {time_max}")
@@ -67,7 +71,7 @@ class Model:
             expected = self._perform(context, message, reply)
             reason = difference(expected, reply)
             if not reason:
-                self._keep(context)
+                self._keep(context, message)
                 self.time = max(self.time, time)
                 return
             reasons[reason] = None
@@ -88,13 +92,14 @@ class Model:
                 return self._policies[namespace[:length]]
         return self.history_count
 
-    def _keep(self, context: Context) -> None:
+    def _keep(self, context: Context, message: Message) -> None:
         commit(self.records, context.changes)
         for key, record in context.changes.items():
             self.timeline[key].append((context.seq, record))
             self._changed[key[:2]] = context.seq
         self._places = context.places
         self.seq = context.seq
+        self._last = message
 
     # What a message does.
 
@@ -163,8 +168,8 @@ def time_in(message: Message, reply: object, seq: int) -> int | None:
             return first.updated_at
         case conversations.ConversationCreated(created_at=time):
             return time
-        case conversations.MessagesStored(messages=(stored, *_)):
-            return stored.stored_at
+        case conversations.MessagesStored(messages=stored):
+            return next((each.stored_at for each in stored if not each.duplicate), None)
         case logs.LogInfo(updated_at=time, revision=revision) if revision == seq:
             return time
         case state.StateTouched(expires_at=int(end)) if isinstance(message, state.StateTouch) and message.ttl_us:

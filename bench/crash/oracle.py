@@ -21,7 +21,7 @@ from bench.crash.evidence import check_observations, check_order, in_order
 from bench.crash.model import Mismatch, Model
 from bench.crash.records import State
 from bench.crash.sessions import Crowd, Issue, Session
-from bench.crash.workload import SHARED, SHORT_LIVED, SLIDING, solo_namespace
+from bench.crash.workload import SHARED, SHORT_LIVED, SLIDING, SOLO_KEYS, STATE_KEYS, solo_namespace
 from bench.process import DaemonProcess
 from bench.wire import AsyncConnection, Disconnected
 from recollectd.protocol import errors, table
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
     """What kind of rounds to run. seconds: how long sessions work in one round, from ... to."""
 
     layer: str
-    seconds: tuple[float, float] = (0.1, 0.7)
+    seconds: tuple[float, float] = (0.05, 0.5)
     sessions: int = 6
 
 
@@ -175,15 +175,20 @@ class Store:
 
     async def _dump(self, connection: AsyncConnection) -> dump.Dump:
         solo = (solo_namespace(session.index) for session in self.crowd.sessions)
-        return await dump.take(connection, (*SHARED, SHORT_LIVED, SLIDING, *solo), self.rng)
+        namespaces = (*SHARED, SHORT_LIVED, SLIDING, *solo)
+        return await dump.take(connection, namespaces, (*STATE_KEYS, *SOLO_KEYS, "barrier"), self.rng)
 
     async def _barrier(self) -> None:
         """Write synchronously once more: everything before is durable then."""
         for session in self.crowd.sessions:
             if not session.connections:
                 await self.crowd.connect(session)
-        self.crowd.issue(self.crowd.sessions[0], _BARRIER, sync=True)
+        first = self.crowd.sessions[0]
+        self.crowd.issue(first, _BARRIER, sync=True)
         await self.crowd.settle()
+        if self.rng.random() < 0.3:
+            self.crowd.issue(first, first.workload.configure(), sync=True)
+            await self.crowd.settle()
 
     def _explain(self) -> None:
         """Let the model play what was answered since the last time."""

@@ -57,13 +57,13 @@ class Cut(NamedTuple):
 class Forgetful:
     """The layer beneath one data folder: its environment, its controls, its power cut.
 
-    work: a folder on the same file system as root, outside of it.
+    work: a folder on the same file system as root, outside of it. library: the compiled layer, if there is one already.
     """
 
-    def __init__(self, root: Path, work: Path) -> None:
+    def __init__(self, root: Path, work: Path, library: Path | None = None) -> None:
         self.root = root
         self.work = work
-        self._library = compile_layer(work)
+        self._library = library or compile_layer(work)
         self._control = work / "control"
         self._logs = 0
         self.calm()
@@ -120,12 +120,11 @@ class Forgetful:
         return Cut(sum(map(len, pending.values())), undone, len(names), names_undone)
 
 
-def compile_layer(work: Path) -> Path:
-    """Compile the layer, return the library. Raises CalledProcessError with the compiler's words."""
-    library = work / "forgetful.so"
-    if not library.exists():
-        command = [*os.environ.get("CC", "cc").split(), "-O2", "-shared", "-fPIC"]
-        subprocess.run([*command, "-o", str(library), str(_SOURCE), "-ldl", "-pthread"], check=True)
+def compile_layer(folder: Path) -> Path:
+    """Compile the layer into a folder, return the library. Raises CalledProcessError after the compiler's words."""
+    library = folder / "forgetful.so"
+    command = [*os.environ.get("CC", "cc").split(), "-O2", "-shared", "-fPIC"]
+    subprocess.run([*command, "-o", str(library), str(_SOURCE), "-ldl", "-pthread"], check=True)
     return library
 
 

@@ -240,6 +240,8 @@ class Crowd:
         session.wake.set()
 
     def _settle(self, issue: Issue, raw: RawReply, reply: Reply) -> None:
+        if isinstance(reply, ErrorReply) and reply.code == errors.InternalError.row.code:
+            self.trouble.append(f"{issue} met a defect: {reply}")
         session = issue.session
         issue.answer = raw
         session.unanswered.pop(issue.number, None)
@@ -267,6 +269,8 @@ class Crowd:
         def on_reply(raw: RawReply | None) -> None:
             if raw is not None:
                 reply = raw.decode()
+                if isinstance(reply, ErrorReply) and reply.code == errors.InternalError.row.code:
+                    self.trouble.append(f"{request} met a defect: {reply}")
                 observe(self.hints, request, reply, raw.position)
                 self.observations.append(Observation(request, lower, reply))
 

@@ -73,7 +73,6 @@ class Workload:
             (1, self._conversation_delete),
             (7, self._batch),
             (9, self._transaction),
-            (1, self._configure),
         ]
         self._weights = [weight for weight, _ in makers]
         self._makers = [maker for _, maker in makers]
@@ -144,7 +143,7 @@ class Workload:
 
     def _short_lived(self) -> Write:
         namespace, name, key = self._shared(Kind.STATE, STATE_KEYS[:6], SHORT_LIVED)
-        ttl_us = self.rng.randint(20_000, 400_000)
+        ttl_us = self.rng.randint(20_000, 250_000)
         draw = self.rng.random()
         if draw < 0.6:
             return state.StatePut(namespace, name, self._value(), ttl_us=ttl_us)
@@ -267,5 +266,6 @@ class Workload:
                 guards.append(transactions.RangeGuard(kind, namespace, self._hints.ranges[kind, namespace]))
         return transactions.Transaction(tuple(guards), self._operations(namespaces))
 
-    def _configure(self) -> Write:
+    def configure(self) -> Write:
+        """Return a change of how much history a namespace keeps, for a moment when nothing else is written."""
         return NamespaceConfigure(("t1",), self.rng.choice((2, 5, 40, None)), None)

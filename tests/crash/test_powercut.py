@@ -18,10 +18,10 @@ Run = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def layer(tmp_path: Path) -> Forgetful:
+def layer(tmp_path: Path, library: Path) -> Forgetful:
     (tmp_path / "data" / "journal").mkdir(parents=True)
     (tmp_path / "work").mkdir()
-    return Forgetful(tmp_path / "data", tmp_path / "work")
+    return Forgetful(tmp_path / "data", tmp_path / "work", library)
 
 
 @pytest.fixture

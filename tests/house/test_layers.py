@@ -14,15 +14,18 @@ import pytest
 from support.source_tree import PACKAGE, Import, files, imports, module_name, shown, tree_of
 
 # What each layer may import of the layers; itself always. The client stands beside the daemon's layers, not in them.
-DAEMON: Final = ("protocol", "config", "_native", "journal", "storage", "memory", "server")
+OPTIONS: Final = ("protocol", "config", "topology", "sizing")
+DAEMON: Final = (*OPTIONS, "_native", "journal", "storage", "memory", "server")
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "protocol": (),
     "client": ("protocol",),
     "config": ("protocol",),
+    "topology": (),
+    "sizing": ("config", "topology"),
     "_native": (),
-    "journal": ("protocol", "config", "_native"),
-    "storage": ("protocol", "config", "_native", "journal"),
-    "memory": ("protocol", "config", "_native", "journal", "storage"),
+    "journal": (*OPTIONS, "_native"),
+    "storage": (*OPTIONS, "_native", "journal"),
+    "memory": (*OPTIONS, "_native", "journal", "storage"),
     "server": DAEMON,
     "testing": ("protocol", "config", "client"),
     "cli": (*DAEMON, "client"),
@@ -45,11 +48,14 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
 
 # Imports inside functions hide how modules hang together, so each is named: (module, imported layer or distribution).
 # The command line may do it anywhere: a command imports what it needs when it runs, or `ping` would load the daemon.
-LAZY: Final[set[tuple[str, str]]] = set()
+LAZY: Final = {
+    ("recollectd.client.blocking.client", "client"),  # what starts a daemon is loaded by `Client.local` alone
+    ("recollectd.client.aio.client", "client"),
+}
 LAZY_LAYERS: Final = ("cli", "__main__")
 
 HEAVY: Final = ("uvloop", "rocksdict", "numpy", "zstandard", "psutil", "click", "usearch")
-BELOW: Final = ("config", "_native", "journal", "storage", "memory", "server", "cli")
+BELOW: Final = ("config", "topology", "sizing", "_native", "journal", "storage", "memory", "server", "cli")
 
 
 def layer_of(module: str) -> str:
@@ -64,7 +70,7 @@ def breaches(module: str, imported: list[Import]) -> Iterator[str]:
         target = layer_of(one.name) if top == "recollectd" else top
         if top == "recollectd":
             known = target in LAYERS
-            allowed = target in ("", layer, *LAYERS[layer]) or not known  # the version lies in no layer
+            allowed = target in ("", layer, *LAYERS.get(layer, ())) or not known  # the version lies in no layer
         else:
             allowed = top in sys.stdlib_module_names or top in OTHERS.get(layer, ())
         if not allowed:

@@ -7,6 +7,7 @@ import importlib
 import pytest
 
 import recollectd._native as native
+from recollectd._native import checksum
 
 
 def test_a_module_that_was_not_built_is_explained() -> None:
@@ -20,4 +21,4 @@ def test_private_names_are_not_taken_for_modules() -> None:
 
 
 def test_built_modules_are_found() -> None:
-    assert native.checksum is importlib.import_module("recollectd._native.checksum")
+    assert importlib.import_module("recollectd._native.checksum") is checksum

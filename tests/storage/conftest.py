@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,7 @@ import pytest
 import recollectd
 from recollectd.storage.engine import Engine
 from recollectd.storage.engine_options import EngineOptions
-
-MIB = 1024 * 1024
-OPTIONS = EngineOptions(block_cache_bytes=16 * MIB, memtable_bytes=4 * MIB)
-
-Start = Callable[..., "subprocess.Popen[str]"]
-OpenEngine = Callable[..., Engine]
+from support.engines import OPTIONS, OpenEngine, Start
 
 
 @pytest.fixture
@@ -52,10 +47,13 @@ def start() -> Iterator[Start]:
     """Starts a Python program with arguments; its output can be read, and it does not outlive the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start_one(program: str, *arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    def start_one(
+        program: str, *arguments: object, environment: dict[str, str] | None = None, stdin: bool = False
+    ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": str(Path(recollectd.__file__).parents[1]), **(environment or {})},
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import select
 import struct
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -187,6 +188,14 @@ def settle(journal: Journal) -> None:
     while journal.progress().synced_seq < journal.last_seq:
         ready, _, _ = select.select([journal.fileno()], [], [], 30)
         assert ready, "the journal makes no progress"
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for a state that another thread brings about."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.001)
 
 
 def everything(journal: Journal) -> list[bytes]:

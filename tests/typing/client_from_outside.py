@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
-from recollectd.client import (
-    AsyncClient,
+from recollectd.client import AsyncClient, Client, NewMessage, RecollectdError, Transaction, errors
+from recollectd.client.results import (
     Change,
-    Client,
     Conversation,
     ConversationInfo,
     History,
@@ -18,14 +17,11 @@ from recollectd.client import (
     LogInfo,
     LogItem,
     LogPage,
-    NewMessage,
     Page,
     Record,
     StoredMessage,
-    Transaction,
     Version,
 )
-from recollectd.protocol.errors import RecollectdError, VersionConflict
 
 
 def state(client: Client) -> None:
@@ -129,7 +125,7 @@ def main() -> None:
         for use in (state, logs, conversations, together, about):
             try:
                 use(client)
-            except VersionConflict as conflict:
+            except errors.VersionConflict as conflict:
                 assert_type(conflict.field, str)
             except RecollectdError as error:
                 assert_type(error.code, int)

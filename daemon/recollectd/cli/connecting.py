@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from recollectd.cli.exits import ExitCode
-from recollectd.cli.failures import Failure
 from recollectd.cli.inputs import duration, parse_namespace
 
 if TYPE_CHECKING:
@@ -18,12 +16,12 @@ if TYPE_CHECKING:
 
 NAMESPACE_DEFAULT: Final = ("default",)
 
-# Opens a client: url, namespace, timeout in seconds. A test puts another one into the context's `obj`.
-Opener = Callable[[str, tuple[str, ...], float], "Client"]
+# Opens a client: url (None: the client's default), namespace, timeout in seconds. The context's `obj` may be another.
+Opener = Callable[[str | None, tuple[str, ...], float], "Client"]
 Command = Callable[..., Any]
 
 
-def open_client(url: str, namespace: tuple[str, ...], timeout: float) -> Client:
+def open_client(url: str | None, namespace: tuple[str, ...], timeout: float) -> Client:
     """Open the client that commands use."""
     from recollectd.client import Client
 
@@ -34,7 +32,7 @@ def with_client(function: Command) -> Command:
     """Give a command the options that find a daemon, and the open client as `client`."""
 
     @click.option("--socket", type=click.Path(path_type=Path), help="The daemon's Unix socket.")
-    @click.option("--url", envvar="RECOLLECTD_URL", help="unix:///PATH or tcp://HOST:PORT. [env: RECOLLECTD_URL]")
+    @click.option("--url", envvar="RECOLLECTD_URL", help="unix:///PATH or tcp://HOST:PORT. [default: RECOLLECTD_URL]")
     @click.option("--timeout", type=duration, metavar="DURATION", default=30.0, help="How long to wait. [default: 30s]")
     @functools.wraps(function)
     def command(
@@ -54,19 +52,12 @@ def with_client(function: Command) -> Command:
     return command
 
 
-def _address(ctx: click.Context, socket: Path | None, url: str | None) -> str:
-    if socket is not None:
-        given = ctx.get_parameter_source("url")
-        if given is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError("Give --socket or --url, not both.", ctx)
-        return f"unix://{socket.absolute()}"
-    if url:
-        return url
-    raise Failure(
-        "which daemon? Give --socket PATH or --url URL, or set RECOLLECTD_URL",
-        hint="`recollectd serve --data DIR` makes its socket at DIR/recollectd.sock",
-        code=ExitCode.USAGE,
-    )
+def _address(ctx: click.Context, socket: Path | None, url: str | None) -> str | None:
+    if socket is None:
+        return url or None
+    if ctx.get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("Give --socket or --url, not both.", ctx)
+    return f"unix://{socket.absolute()}"
 
 
 def with_namespace(function: Command) -> Command:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from typing import IO, Any, Final
 
 import click
@@ -38,6 +37,8 @@ def report(message: str, hint: str = "") -> None:
 def show(error: Exception) -> int:
     """Print an error that ended a command, as its kind deserves, and return the exit code."""
     if os.environ.get(TRACEBACK_VARIABLE):
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, click.UsageError):
         where = f" Try '{error.ctx.command_path} --help'." if error.ctx is not None else ""

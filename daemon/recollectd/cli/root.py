@@ -20,7 +20,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
     "The daemon": {
         "serve": "commands.serve:serve",
         "demo": "demo.command:demo",
-        "ping": "commands.daemon:ping",
+        "ping": "commands.ping:ping",
         "status": "commands.daemon:status",
         "config": "commands.config:config",
         "journal": "commands.journal:journal",
@@ -100,7 +100,7 @@ class Root(click.Group):
         sys.exit(ended if isinstance(ended, int) else ExitCode.OK)
 
 
-@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(PROGRAM, cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(recollectd.__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def root() -> None:
     """The memory of AI agents, as a daemon: state, logs and conversations in one durable, ordered, atomic store.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from recollectd.protocol import errors
@@ -44,11 +43,6 @@ def parse_url(url: str | None) -> Address:
         if colon and bare and (":" not in bare or bare != host) and port.isascii() and port.isdigit():
             return Address("", bare, int(port))
     raise errors.InvalidArgument(f"{text!r} is neither unix:///PATH nor tcp://HOST:PORT", field="url")
-
-
-def unix_url(path: Path) -> str:
-    """Return the URL of a socket."""
-    return f"unix://{path}"
 
 
 @contextmanager

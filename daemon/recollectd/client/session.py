@@ -51,7 +51,7 @@ class Operation:
         self.body = table.encode(request)
         if len(self.body) > limits.FRAME_BYTES_MAX - REQUEST_HEADER.size:
             raise errors.TooLarge(
-                f"the request has {len(self.body)} bytes, and a frame at most {limits.FRAME_BYTES_MAX}: send less at once"
+                f"the request has {len(self.body)} bytes, a frame at most {limits.FRAME_BYTES_MAX}: send less at once"
             )
         self.is_write = isinstance(request, Write)
         self.flags = FLAG_ASYNC if self.is_write and not durable else 0

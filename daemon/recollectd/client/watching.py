@@ -33,11 +33,12 @@ class WatchState:
         position: int | None,
         values: bool,
     ) -> None:
-        if isinstance(kinds, str) or not all(kind in _KINDS for kind in (kinds := tuple(kinds))):
+        wanted = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+        if not all(kind in _KINDS for kind in wanted):
             raise errors.InvalidArgument(f"must be some of {', '.join(_KINDS)}", field="kinds")
         self._namespace = namespace
         self._prefix = range_text(prefix, "prefix")
-        self._kinds = tuple(int(_KINDS[kind]) for kind in kinds)
+        self._kinds = tuple(int(_KINDS[kind]) for kind in wanted)
         self._values = values
         self._store_id = b""
         self.in_place = False

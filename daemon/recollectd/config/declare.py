@@ -76,8 +76,9 @@ class Option(NamedTuple):
         bare = get_args(self.annotation)[0]
         if get_origin(bare) is Literal:
             return "one of " + ", ".join(map(str, get_args(bare)))
-        if bare is int:
-            return f"an integer from {self.meta.ge} to {self.meta.le} {self.text.unit}"
+        if bare is int or bare is float:
+            kind = "an integer" if bare is int else "a number"
+            return f"{kind} from {self.meta.ge} to {self.meta.le} {self.text.unit}"
         if get_origin(bare) is list:
             return f"a list of {self.text.unit}"
         return self.text.unit

@@ -244,7 +244,7 @@ class ServerOptions(Section, frozen=True):
         ),
     ] = 3_600
     exit_when_idle_s: Annotated[
-        int,
+        float,
         option(
             "End the daemon after so long without a connection. 0: never.",
             unit="seconds",
@@ -254,7 +254,7 @@ class ServerOptions(Section, frozen=True):
             lowering="It goes sooner; the next client waits for its start.",
             unsure="leave it; only daemons that clients start by themselves set it.",
         ),
-    ] = 0
+    ] = 0.0
     slow_log_ms: Annotated[
         int,
         option(

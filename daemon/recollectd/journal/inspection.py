@@ -8,6 +8,7 @@ whole batches can be found.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +79,7 @@ def inspect_journal(
     """
     chain: Chain | None = None
     paths = list_segments(directory)
-    for path, successor in zip(paths, [*paths[1:], None], strict=True):
+    for path, successor in zip_longest(paths, paths[1:]):
         if successor and successor.name <= segment_name(from_seq):
             continue
         try:
@@ -90,7 +91,7 @@ def inspect_journal(
             yield report
             chain = header or chain
             for found, payload, batch in _batches(reader, chain, newest=successor is None):
-                chain = found or chain
+                chain = found if payload is not None else None
                 if batch.problem or max(batch.first_seq, found.last_seq if found else 0) >= from_seq:
                     yield _with_entries(reader, found, payload, batch, decode)
 
@@ -147,11 +148,12 @@ def _look(reader: SegmentReader, offset: int) -> tuple[BatchHeader | None, memor
         return header, None, str(found)
 
 
-def _find(reader: SegmentReader, offset: int, due: int) -> tuple[int | None, bool]:
+def _find(reader: SegmentReader, offset: int, chain: Chain | None) -> tuple[int | None, bool]:
     """Return where the next readable header stands, and whether one behind shows that this offset was durable."""
     try:
         later = reader.find_header(offset + 1)
-        return later and later[0], find_proof(reader, offset, due) is not None
+        due, epoch = (_due(chain)[0], chain.epoch) if chain else (0, 0)
+        return later and later[0], find_proof(reader, offset, due, epoch) is not None
     except Newer:
         return None, True
 
@@ -165,7 +167,7 @@ def _batches(
         header, payload, problem = _look(reader, offset)
         later = None
         if problem:
-            later, durable = _find(reader, offset, _due(chain)[0] if chain else 0)
+            later, durable = _find(reader, offset, chain)
             # Whatever a running daemon wrote behind this place, it had written this place before.
             reader.forget()
             header, payload, problem = _look(reader, offset)
@@ -176,7 +178,7 @@ def _batches(
         if header:
             problem = problem or _link_problem(chain, header)
         yield header, payload, _report(reader.path.name, offset, header, problem)
-        chain = header
+        chain = header if payload is not None else None  # a link to damaged bytes says nothing
         if not header and later is None:
             return
         offset = offset + header.size if header else later or reader.file_bytes

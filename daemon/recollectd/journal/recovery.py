@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -104,12 +104,18 @@ def make_durable(directory: Path, found: Recovered) -> int:
     return fd
 
 
-def find_proof(reader: SegmentReader, offset: int, due: int) -> int | None:
-    """Return the offset of a header showing that the bad batch at this offset, where seq `due` belongs, was durable."""
+def find_proof(reader: SegmentReader, offset: int, due: int, epoch: int, seals: Container[int] = ()) -> int | None:
+    """Return the offset of a header showing that the bad batch at this offset, where seq `due` belongs, was durable.
+
+    epoch is the last whole batch's. What is found may also be a copy of earlier batches, in the data of a user who
+    stored this very file. Those carry a lower synced_seq, and a lower first_seq too, but for the sealing batches right
+    before this offset; their header checksums are `seals`.
+    """
     at = offset + 1  # the bad batch itself proves nothing
     while later := reader.find_header(at):
         at, header = later
-        if header.synced_seq >= due or header.first_seq == due:
+        follows = header.first_seq == due and header.header_checksum not in seals
+        if header.epoch >= epoch and (follows or header.synced_seq >= due):
             return at
         at += 1
     return None
@@ -152,6 +158,7 @@ class _Scanner:
         self._bytes_done = 0
         # (offset, last seq) of the batches no later one has vouched for, with offsets in the segment being walked.
         self._unproven: deque[tuple[int, int]] = deque()
+        self._seals: set[int] = set()  # header checksums of the sealing batches since the last entry
 
     def run(self) -> Recovered:
         """Walk all segments."""
@@ -214,6 +221,10 @@ class _Scanner:
             self._unproven.popleft()
         offset = segment.place(header.first_seq, header.size)
         self._unproven.append((offset, header.last_seq))
+        if header.sealing:
+            self._seals.add(header.header_checksum)
+        else:
+            self._seals.clear()
         found.epoch, found.last_seq, found.checksum = header.epoch, header.last_seq, header.checksum
         found.last_time = header.time_us
         if segment.index[-1][1] == offset:  # as often as the index grows
@@ -236,7 +247,7 @@ class _Scanner:
         if self.found.torn_end == segment.end:
             return
         try:
-            proof = find_proof(reader, segment.end, due)
+            proof = find_proof(reader, segment.end, due, self.found.epoch, self._seals)
         except Newer as newer:
             raise JournalUnsupported(reader.path.name, str(newer)) from None
         if proof is not None:

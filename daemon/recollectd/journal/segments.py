@@ -184,10 +184,11 @@ def no_room_or_failed(error: OSError, step: str) -> JournalFull | JournalFailed:
 
 
 class SpareSegments:
-    """The next segment, made in a background thread while the current one fills.
+    """The next segment, made by a background thread while the current one fills.
 
-    First its room is reserved, then it is filled with zeros. `take` never waits for the zeros: whoever needs the file
-    earlier gets it as it is, only its first syncs will be slower. Any thread may call any method.
+    The thread keeps a file to itself until all its zeros are synced, so they cannot meet batches. Whoever needs a
+    segment before that gets another file, whose first syncs will be slower. `prepare` and `take` are for one thread;
+    neither waits for the background thread, which may be held by the disk for long.
     """
 
     def __init__(self, directory: Path, segment_bytes: int) -> None:
@@ -210,7 +211,7 @@ class SpareSegments:
         for path in list_spares(self._directory):
             if self._spare is None and path.stat().st_size == self._segment_bytes:
                 fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                # A rotation that was cut short has left a header; stale batches it cannot hold.
+                # A rotation that was cut short has left a header; batches such a file cannot hold.
                 if is_zero(os.pread(fd, BATCHES_OFFSET, 0)):
                     self._spare = Spare(fd, path, self._segment_bytes)
                     continue
@@ -218,12 +219,11 @@ class SpareSegments:
             path.unlink()
 
     def prepare(self) -> None:
-        """See to it that there will be a spare segment; returns at once."""
-        with self._lock:
-            if self._closed or self._spare or (self._thread and self._thread.is_alive()):
-                return
-            self._thread = threading.Thread(target=self._prepare, name="journal-spare", daemon=True)
-            self._thread.start()
+        """See to it that there will be a spare segment."""
+        if self._closed or self._spare or (self._thread and self._thread.is_alive()):
+            return
+        self._thread = threading.Thread(target=self._make, name="journal-spare", daemon=True)
+        self._thread.start()
 
     def take(self, file_bytes_min: int) -> Spare:
         """Hand out a file of at least this size; its descriptor belongs to the caller.
@@ -231,20 +231,19 @@ class SpareSegments:
         Raises JournalFull when there is no room for one, JournalFailed when making one fails otherwise.
         """
         with self._lock:
-            spare = self._spare
-            if spare and spare.file_bytes >= file_bytes_min:
-                self._spare = None
+            if self._spare and self._spare.file_bytes >= file_bytes_min:
+                spare, self._spare = self._spare, None
                 return spare
-            try:
-                spare = reserve(self._directory, max(self._segment_bytes, file_bytes_min))
-            except OSError as error:
-                self.error = str(error)
-                raise no_room_or_failed(error, "creation of the next segment") from error
-            self.error = ""
-            return spare
+        try:
+            spare = reserve(self._directory, max(self._segment_bytes, file_bytes_min))
+        except OSError as error:
+            self.error = str(error)
+            raise no_room_or_failed(error, "creation of the next segment") from error
+        self.error = ""
+        return spare
 
     def close(self) -> None:
-        """End the thread; the file stays for the next process."""
+        """End the thread; a finished file stays for the next process."""
         with self._lock:
             self._closed = True
             spare, self._spare = self._spare, None
@@ -253,40 +252,34 @@ class SpareSegments:
         if spare:
             os.close(spare.fd)
 
-    def _prepare(self) -> None:
+    def _make(self) -> None:
         try:
-            with self._lock:
-                if self._closed or self._spare:
-                    return
-                spare = self._spare = reserve(self._directory, self._segment_bytes)
-                # A description of its own: an error of these writes is then reported to the journal's syncs as well.
-                fd = os.open(spare.path, os.O_WRONLY | os.O_CLOEXEC)
-            self.error = ""
+            spare = reserve(self._directory, self._segment_bytes)
+            try:
+                finished = self._fill(spare)
+            except OSError:
+                self._discard(spare)
+                raise
         except OSError as error:
             self.error = str(error)
             return
-        try:
-            self._fill(spare, fd)
-        except OSError as error:
-            self._drop(spare, str(error))
-        finally:
-            os.close(fd)
-
-    def _fill(self, spare: Spare, fd: int) -> None:
-        for start in range(0, spare.file_bytes, ZEROS_SYNC_BYTES):
-            stop = min(start + ZEROS_SYNC_BYTES, spare.file_bytes)
-            for offset in range(start, stop, len(ZEROS)):
-                with self._lock:
-                    if self._spare is not spare:
-                        return  # taken: zeros would now overwrite batches
-                    write_zeros(fd, offset, min(offset + len(ZEROS), stop))
-            os.fdatasync(fd)
-        os.fsync(fd)
-
-    def _drop(self, spare: Spare, error: str) -> None:
+        self.error = ""
         with self._lock:
-            self.error = error
-            if self._spare is spare:
-                self._spare = None
-                os.close(spare.fd)
-                spare.path.unlink(missing_ok=True)
+            if finished and not self._closed:
+                self._spare = spare
+                return
+        self._discard(spare)
+
+    def _fill(self, spare: Spare) -> bool:
+        """Write and sync zeros; return whether all of them, or the end of the journal came first."""
+        for start in range(0, spare.file_bytes, ZEROS_SYNC_BYTES):
+            if self._closed:
+                return False
+            write_zeros(spare.fd, start, min(start + ZEROS_SYNC_BYTES, spare.file_bytes))
+            os.fdatasync(spare.fd)
+        os.fsync(spare.fd)
+        return True
+
+    def _discard(self, spare: Spare) -> None:
+        os.close(spare.fd)
+        spare.path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recollectd.memory import commits
+from recollectd.memory.kind import Event
 from recollectd.protocol.table import REQUEST_BY_TAG
 from recollectd.storage.keyspace import split_record_key
 
@@ -23,7 +24,7 @@ def describe(payload: bytes) -> dict[str, Any]:
     }
 
 
-def _describe_event(event: commits.Event) -> dict[str, Any]:
+def _describe_event(event: Event) -> dict[str, Any]:
     described: dict[str, Any] = {"event": type(event).__name__}
     description = commits.describe(event)
     if event.key:

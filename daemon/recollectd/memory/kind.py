@@ -109,11 +109,12 @@ Reading = Generator[Fetch, Rows, Reply]
 class View(Protocol):
     """What reads may see beside the rows they fetch: applied state only."""
 
-    time: int
+    time: int  # journal time
+    settled: int  # of the last applied commit: what is applied later was not written before
     position: int
     store_id: bytes
 
-    def touched(self, key: bytes) -> None:
+    def touched(self, key: bytes, expires_at: int) -> None:
         """Say that a sliding record was read: its life is extended later, by an event, and delays nobody."""
 
     def walk(

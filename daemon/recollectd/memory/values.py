@@ -9,7 +9,7 @@ import msgspec
 from recollectd.protocol import errors, limits
 
 _DECODE: Final = msgspec.msgpack.Decoder().decode
-_SCALARS: Final = (str, bytes, int, float, type(None))
+_CONTAINERS: Final = (dict, list, tuple)  # an array within a map's key is decoded as a tuple
 
 
 def check_value(raw: msgspec.Raw, field: str, bytes_max: int) -> Any:
@@ -25,7 +25,7 @@ def check_value(raw: msgspec.Raw, field: str, bytes_max: int) -> Any:
         raise errors.InvalidArgument(f"is nested deeper than {limits.VALUE_DEPTH_MAX}", field=field) from None
     except (msgspec.DecodeError, ValueError, OverflowError, TypeError) as error:
         raise errors.InvalidArgument(f"is no msgpack value: {error}", field=field) from None
-    if not isinstance(value, _SCALARS):
+    if isinstance(value, _CONTAINERS):
         _check_depth(value, field)
     return value
 
@@ -44,8 +44,8 @@ def _check_depth(value: Any, field: str) -> None:
     for _ in range(limits.VALUE_DEPTH_MAX):
         inner: list[Any] = []
         for container in level:
-            members = container.values() if isinstance(container, dict) else container
-            inner += [member for member in members if isinstance(member, dict | list)]
+            members = (*container, *container.values()) if isinstance(container, dict) else container
+            inner += [member for member in members if isinstance(member, _CONTAINERS)]
         if not inner:
             return
         level = inner

@@ -6,6 +6,7 @@ Each chore is a loop of its own on the event loop; what it changes goes the way 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from recollectd.server.clock import Clock
 from recollectd.server.committer import Committer
 from recollectd.server.lanes import Lane, Ticket
 from recollectd.server.writes import WriteRouter
+from recollectd.storage.disk import DiskGuard
 from recollectd.storage.engine import Engine
 from recollectd.storage.engine_errors import EngineFull, EngineStalled
 from recollectd.storage.keyspace import PUT, SESSIONS_KEY, Family, pack_number
@@ -36,6 +38,7 @@ _PRUNE_INTERVAL_S = 1.0
 _FORGET_INTERVAL_S = 30.0
 _FORGET_MAX = 1_000
 _CHECK_INTERVAL_S = 0.25
+_DISK_INTERVAL_S = 5.0
 _REFRESH_MAX = 4_096
 
 
@@ -79,6 +82,7 @@ class Chores:
         writes: WriteRouter,
         committer: Committer,
         clock: Clock,
+        disk: DiskGuard,
         sessions_in_use: Callable[[], set[bytes]],
         fatal: Callable[[BaseException], None],
     ) -> None:
@@ -91,9 +95,11 @@ class Chores:
         self._writes = writes
         self._committer = committer
         self._clock = clock
+        self._disk = disk
         self._sessions_in_use = sessions_in_use
         self._fatal = fatal
         self._touched: dict[bytes, None] = {}
+        self._refresh_now = asyncio.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._tasks: list[asyncio.Task[None]] = []
         self._journal_bytes_noted = journal.statistics().written_bytes
@@ -108,6 +114,7 @@ class Chores:
             self._prune(),
             self._forget(),
             self._checkpoint_when_due(),
+            self._maintain_disk(),
         )
         self._tasks = [self._loop.create_task(self._guarded(chore)) for chore in chores]
 
@@ -122,11 +129,14 @@ class Chores:
             log.warning("no last checkpoint: %s; the next start replays the journal", error)
         self._pool.shutdown()
 
-    def touched(self, keys: list[bytes]) -> None:
-        """Sliding records were read."""
-        for key in keys:
+    def touched(self, touches: list[tuple[bytes, int]]) -> None:
+        """Sliding records (key, expires_at) were read; one that would not live until the next refresh brings it on."""
+        soon = self._clock.now() + 2_000 * self._config.server.touch_interval_ms
+        for key, expires_at in touches:
             if len(self._touched) < self._config.server.head_cache_count:
                 self._touched[key] = None
+            if expires_at < soon:
+                self._refresh_now.set()
 
     async def _guarded(self, chore: Coroutine[Any, Any, None]) -> None:
         try:
@@ -159,7 +169,9 @@ class Chores:
     async def _refresh(self) -> None:
         interval_s = self._config.server.touch_interval_ms / 1_000
         while True:
-            await asyncio.sleep(interval_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._refresh_now.wait(), interval_s)
+            self._refresh_now.clear()
             while self._touched:
                 keys = [self._touched.popitem()[0] for _ in range(min(len(self._touched), _REFRESH_MAX))]
                 await self._run(Refresh(keys))
@@ -196,6 +208,11 @@ class Chores:
                     log.warning("the checkpoint waits: %s", error)
                 last = self._loop.time()
 
+    async def _maintain_disk(self) -> None:
+        while True:
+            await asyncio.sleep(_DISK_INTERVAL_S)
+            await self._loop.run_in_executor(self._pool, self._disk.maintain)
+
     async def checkpoint(self) -> None:
         """Make everything applied durable in the records, then trim the journal behind it."""
         self._journal_bytes_noted = self._journal.statistics().written_bytes
@@ -206,12 +223,12 @@ class Chores:
         except (EngineFull, EngineStalled):
             self._sessions.mark_dirty(rows)
             raise
-        self.durable_seq = await self._loop.run_in_executor(self._pool, self._flush_and_trim)
+        self.durable_seq = await self._loop.run_in_executor(self._pool, self._flush_and_trim, seq)
         self.checkpoints += 1
 
-    def _flush_and_trim(self) -> int:
-        """On a worker thread."""
+    def _flush_and_trim(self, sessions_seq: int) -> int:
+        """On a worker thread. The journal is needed from where the older of the two views stands."""
         durable_seq = self._engine.flush()
-        freed = self._journal.trim(durable_seq)
+        freed = self._journal.trim(min(durable_seq, sessions_seq))
         log.info("checkpoint at commit %d, %d bytes of journal trimmed", durable_seq, freed)
         return durable_seq

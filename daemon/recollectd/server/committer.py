@@ -82,6 +82,7 @@ class Committer:
         self._when_applied: list[tuple[int, int, Callable[[], None]]] = []  # a heap by seq, then order of asking
         self._asked = itertools.count()
         self._idle_waiters: list[asyncio.Future[None]] = []
+        self.applied_time = journal.last_time  # of the last commit applied
         self.unapplied_bytes = 0
         self.commits = 0
         self.stalls = 0
@@ -211,6 +212,7 @@ class Committer:
     def _finish(self, items: list[_Item]) -> None:
         """Commits are applied: bring the views in memory along, then reply."""
         self.commits += len(items)
+        self.applied_time = items[-1][1].commit.time
         applied = [(sequenced.seq, sequenced.commit) for _, sequenced in items]
         for _, sequenced in items:
             self._sequencer.applied(sequenced.seq, sequenced.commit, sequenced.changed)

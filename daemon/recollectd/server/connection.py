@@ -47,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         self.client_name = ""
         self.welcomed = False
         self.closed = False
+        self._no_more_requests = False
         self.idle_timeout_s = dispatcher.idle_timeout_s
         self.last_frame_at = dispatcher.loop.time()
         self.requests_in_flight = 0
@@ -98,7 +99,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The client sends nothing more: end once what it asked for is answered."""
-        return False
+        self._no_more_requests = True
+        return bool(self.requests_in_flight)
 
     def pause_writing(self) -> None:
         """Too much is unsent: do not read until the client has taken some of it."""
@@ -160,6 +162,18 @@ class Connection(asyncio.BufferedProtocol):
         if self._unsent and self._transport is not None and not self.closed:
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
+
+    def hold(self, size: int) -> None:
+        """A request is on its way."""
+        self.requests_in_flight += 1
+        self.bytes_in_flight += size
+
+    def release(self, size: int) -> None:
+        """A request is answered."""
+        self.requests_in_flight -= 1
+        self.bytes_in_flight -= size
+        if self._no_more_requests and not self.requests_in_flight:
+            self._dispatcher.loop.call_soon(self.end)
 
     @property
     def unsent_bytes(self) -> int:

@@ -45,6 +45,7 @@ EXIT_OK = 0
 EXIT_FATAL = 70
 
 _IDLE_CHECK_S = 1.0
+_END_S_MAX = 1.0
 
 
 class Daemon:
@@ -72,7 +73,12 @@ class Daemon:
         self._stop_asked = asyncio.Event()
         self._watch_pool = ThreadPoolExecutor(1, thread_name_prefix="watch")
         self._store = store
-        self.engine, self.journal, self.disk, self.store_id = store.engine, store.journal, store.disk, store.store_id
+        self.engine, self.journal, self.disk, self.store_id = (
+            store.engine,
+            store.journal,
+            store.disk,
+            store.folder.store_id,
+        )
         self.sessions = store.recovered.sessions
         self.recovered_commits = store.recovered.replayed
         self.recovery_s = store.recovery_s
@@ -80,14 +86,14 @@ class Daemon:
 
     def _assemble(self) -> None:
         """Make the parts, from those that need nothing to those that need all."""
-        config, loop = self.config, self.loop
+        config, loop, policies = self.config, self.loop, self._store.recovered.policies
         self.clock = Clock(config.server.clock_step_s_max * 1_000_000)
         self.sequencer = Sequencer(
             last_seq=self.journal.last_seq,
             last_time=self.journal.last_time,
             facts=FactCache(config.server.head_cache_count),
-            policies=self._store.recovered.policies,
-            shard_labels=self._store.shard_labels,
+            policies=policies,
+            shard_labels=self._store.folder.store.shard_labels,
         )
         self.committer = Committer(
             loop,
@@ -104,7 +110,8 @@ class Daemon:
             threads=config.server.read_threads,
             store_id=self.store_id,
             now=self._journal_time,
-            touched=lambda keys: self.chores.touched(keys),
+            settled=lambda: self.committer.applied_time,
+            touched=lambda touches: self.chores.touched(touches),
         )
         self._writes = WriteRouter(
             loop,
@@ -116,6 +123,11 @@ class Daemon:
             disk=self.disk,
             unapplied_bytes_max=config.server.unapplied_bytes_max,
         )
+        self._assemble_outside()
+
+    def _assemble_outside(self) -> None:
+        """Make what clients and the clock set in motion."""
+        config, loop = self.config, self.loop
         self.watches = Watches(
             self.journal,
             self._watch_pool,
@@ -146,6 +158,7 @@ class Daemon:
             writes=self._writes,
             committer=self.committer,
             clock=self.clock,
+            disk=self.disk,
             sessions_in_use=lambda: {connection.session_id for connection in self.dispatcher.connections},
             fatal=self.fatal,
         )
@@ -182,7 +195,7 @@ class Daemon:
             self._servers.append(server)
             for listening in server.sockets:
                 self.addresses.append("tcp://{}:{}".format(*listening.getsockname()[:2]))
-        self._store.lock.set_addresses(self.addresses)
+        self._store.folder.announce(self.addresses)
 
     def _on_signal(self) -> None:
         if self._stop_asked.is_set():
@@ -216,14 +229,21 @@ class Daemon:
             await asyncio.wait_for(self._drained(), self.config.server.drain_timeout_s)
         except TimeoutError:
             log.warning("requests were still under way after %g s", self.config.server.drain_timeout_s)
-        for connection in tuple(self.dispatcher.connections):
-            connection.end()
+        await self._end_connections()
         await self.chores.stop()
         self._reads.close()
         self._watch_pool.shutdown(wait=True, cancel_futures=True)
         self.committer.close()
         self._store.close()
         log.info("stopped")
+
+    async def _end_connections(self) -> None:
+        """Send what is owed; who does not take it soon is cut off."""
+        for connection in tuple(self.dispatcher.connections):
+            connection.end()
+        until = self.loop.time() + _END_S_MAX
+        while self.dispatcher.connections and self.loop.time() < until:
+            await asyncio.sleep(0.005)
 
     async def _drained(self) -> None:
         await self.committer.drained()

@@ -157,13 +157,11 @@ class Dispatcher:
             raise errors.Busy("too much is in flight on all connections", retry_after_ms=_BUSY_RETRY_MS)
 
     def _hold(self, connection: Connection, size: int) -> None:
-        connection.requests_in_flight += 1
-        connection.bytes_in_flight += size
+        connection.hold(size)
         self.bytes_in_flight += size
 
     def _release(self, connection: Connection, size: int) -> None:
-        connection.requests_in_flight -= 1
-        connection.bytes_in_flight -= size
+        connection.release(size)
         self.bytes_in_flight -= size
 
     def _note_slow(self, request: Message, begun: float) -> None:
@@ -193,10 +191,7 @@ class Dispatcher:
             else:
                 self._reads.submit(reads.Read(operation.read, done, alone=operation.keys is None))
 
-        blocking = connection.lane.blocking(operation.keys)
-        if blocking is not None:
-            blocking.waiters.append(start)
-        else:
+        if not connection.lane.await_writes(operation.keys, start):
             start()
 
     def _await_position(

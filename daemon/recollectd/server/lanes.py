@@ -84,48 +84,60 @@ class Ticket:
 class Lane:
     """The writes of one connection that are on their way.
 
-    waiting: not sequenced yet, in order; flying: the last one sequenced and not applied; last: the last one of all.
+    waiting: not sequenced yet, in order; flying: the last one sequenced and not applied.
     """
 
-    __slots__ = ("flying", "last", "pending", "waiting")
+    __slots__ = ("_anywhere", "_by_key", "_tickets", "flying", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[Ticket] = deque()
         self.flying: Ticket | None = None
-        self.pending: dict[bytes, Ticket] = {}
-        self.last: Ticket | None = None
+        self._tickets: dict[Ticket, None] = {}
+        self._by_key: dict[bytes, Ticket] = {}
+        self._anywhere: set[Ticket] = set()  # those that do not say what they touch
 
     def enter(self, ticket: Ticket) -> None:
         """A write begins its way."""
-        for key in ticket.operation.keys or ():
-            self.pending[key] = ticket
-        self.last = ticket
+        self._tickets[ticket] = None
+        if ticket.operation.keys is None:
+            self._anywhere.add(ticket)
+            return
+        for key in ticket.operation.keys:
+            self._by_key[key] = ticket
 
     def leave(self, ticket: Ticket) -> None:
         """A write has ended: applied or refused."""
+        del self._tickets[ticket]
+        self._anywhere.discard(ticket)
         for key in ticket.operation.keys or ():
-            if self.pending.get(key) is ticket:
-                del self.pending[key]
-        if self.last is ticket:
-            self.last = None
+            if self._by_key.get(key) is ticket:
+                del self._by_key[key]
         if self.flying is ticket:
             self.flying = None
         waiters, ticket.waiters = ticket.waiters, []
         for resume in waiters:
             resume()
 
-    def blocking(self, keys: tuple[bytes, ...] | None) -> Ticket | None:
-        """Return a write on its way that a read of these keys must wait for; None for keys stands for any.
+    def await_writes(self, keys: tuple[bytes, ...] | None, resume: Callable[[], None]) -> bool:
+        """Call `resume` once the writes on their way that touch these keys (None: any) have ended.
 
-        A write whose keys are not known beforehand stands in the way of every read.
+        False, and nothing is called, when there are none. The last write to a key stands for those before it, which
+        are sequenced and applied before it; a write that does not say what it touches touches everything.
         """
-        last = self.last
-        if last is None:
-            return None
+        if not self._tickets:
+            return False
         if keys is None:
-            return last
-        for key in keys:
-            ticket = self.pending.get(key)
-            if ticket is not None:
-                return ticket
-        return next((each for each in self.waiting if each.operation.keys is None), None)
+            blocking = set(self._tickets)
+        else:
+            blocking = {self._by_key[key] for key in keys if key in self._by_key} | self._anywhere
+        left = len(blocking)
+
+        def ended() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                resume()
+
+        for ticket in blocking:
+            ticket.waiters.append(ended)
+        return bool(blocking)

@@ -15,7 +15,7 @@ from recollectd.server.listener import ListenError
 from recollectd.server.logs import start_logging
 from recollectd.server.opening import OpenStore, open_store
 from recollectd.storage.engine_errors import EngineError
-from recollectd.storage.folder import FolderError
+from recollectd.storage.folder_errors import FolderError
 
 log = logging.getLogger("recollectd")
 
@@ -43,3 +43,6 @@ async def _serve(config: Config, store: OpenStore) -> int:
     except ListenError as error:
         log.critical("cannot listen: %s", error)
         return EXIT_CANNOT_LISTEN
+    except (JournalError, EngineError) as error:
+        log.critical("did not stop cleanly: %s; the next start recovers", error)
+        return EXIT_FATAL

@@ -26,18 +26,19 @@ T = TypeVar("T")
 class JobView:
     """What one job's reads see: see `recollectd.memory.kind.View`."""
 
-    __slots__ = ("_engine", "position", "store_id", "time", "touches")
+    __slots__ = ("_engine", "position", "settled", "store_id", "time", "touches")
 
-    def __init__(self, engine: Engine, store_id: bytes, time: int, position: int) -> None:
+    def __init__(self, engine: Engine, store_id: bytes, time: int, position: int, settled: int) -> None:
         self._engine = engine
         self.store_id = store_id
         self.time = time
         self.position = position
-        self.touches: list[bytes] = []
+        self.settled = settled
+        self.touches: list[tuple[bytes, int]] = []
 
-    def touched(self, key: bytes) -> None:
+    def touched(self, key: bytes, expires_at: int) -> None:
         """Note that a sliding record was read."""
-        self.touches.append(key)
+        self.touches.append((key, expires_at))
 
     def walk(
         self, family: Family, start: bytes, stop: bytes, *, reverse: bool = False, keys_max: int
@@ -86,12 +87,14 @@ class ReadExecutor:
         threads: int,
         store_id: bytes,
         now: Callable[[], int],
-        touched: Callable[[list[bytes]], None],
+        settled: Callable[[], int],
+        touched: Callable[[list[tuple[bytes, int]]], None],
     ) -> None:
         self._loop = loop
         self._engine = engine
         self._store_id = store_id
         self._now = now
+        self._settled = settled
         self._touched = touched
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._queued: list[Read[Any]] = []
@@ -119,12 +122,15 @@ class ReadExecutor:
 
     def _start(self, reads: list[Read[Any]]) -> None:
         self.jobs += 1
-        view = JobView(self._engine, self._store_id, self._now(), self._engine.applied_seq)
+        view = JobView(self._engine, self._store_id, self._now(), self._engine.applied_seq, self._settled())
         self._pool.submit(self._run, reads, view)
 
     def _run(self, reads: list[Read[Any]], view: JobView) -> None:
         """On a worker thread."""
-        results = run_together([read.begin for read in reads], view, self._engine.get_many)
+        try:
+            results = run_together([read.begin for read in reads], view, self._engine.get_many)
+        except BaseException as error:  # whoever waits must hear of it
+            results = [Failed(internal_error(error))] * len(reads)
         self._loop.call_soon_threadsafe(self._deliver, reads, results, view)
 
     def _deliver(self, reads: list[Read[Any]], results: list[Any], view: JobView) -> None:

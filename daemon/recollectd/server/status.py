@@ -22,26 +22,11 @@ _KINDS = (Kind.STATE, Kind.LOG, Kind.CONVERSATION)
 
 
 def status_of(daemon: Daemon) -> dict[str, Any]:
-    """Return the daemon's state by section. Cheap, except for the engine's section: see `engine_status`."""
-    journal = daemon.journal.statistics()
-    dispatcher, committer = daemon.dispatcher, daemon.committer
-    process = daemon.process
-    with process.oneshot():
-        memory, cpu = process.memory_info(), process.cpu_times()
-        threads = process.num_threads()
+    """Return the daemon's state by section. Cheap; what is not is in `engine_status`."""
+    dispatcher, committer, facts = daemon.dispatcher, daemon.committer, daemon.sequencer.facts
     applied_seq = committer.applied_seq
     return {
-        "daemon": {
-            "version": __version__,
-            "store_id": daemon.store_id.hex(),
-            "pid": process.pid,
-            "uptime_s": round(time.monotonic() - daemon.started_at, 3),
-            "data": str(daemon.config.directory),
-            "addresses": daemon.addresses,
-            "recovery_s": round(daemon.recovery_s, 3),
-            "recovered_commits": daemon.recovered_commits,
-            "clock_stepped": daemon.clock.stepped,
-        },
+        "daemon": _daemon(daemon),
         "connections": {
             "open": len(dispatcher.connections),
             "total": dispatcher.connections_total,
@@ -52,23 +37,9 @@ def status_of(daemon: Daemon) -> dict[str, Any]:
         },
         "operations": {kind.__name__: count for kind, count in _named(dispatcher.operations)},
         "errors": {ERROR_BY_CODE[code].row.name: count for code, count in sorted(dispatcher.errors.items())},
-        "journal": {
-            "first_seq": journal.first_seq,
-            "last_seq": journal.last_seq,
-            "synced_seq": journal.synced_seq,
-            "epoch": journal.epoch,
-            "segments": journal.segments,
-            "bytes": journal.bytes,
-            "spare_bytes": journal.spare_bytes,
-            "batches": journal.batches,
-            "commits": committer.commits,
-            "syncs": journal.syncs,
-            "sync_us_last": journal.sync_us_last,
-            "sync_us_mean": round(journal.sync_us_total / journal.syncs) if journal.syncs else 0,
-            "sync_us_histogram": {f"<{2 ** (i + 1)}": n for i, n in enumerate(journal.sync_us_histogram) if n},
-        },
+        "journal": _journal(daemon),
         "views": {
-            "records": {"applied_seq": applied_seq, "lag": journal.synced_seq - applied_seq},
+            "records": {"applied_seq": applied_seq, "lag": daemon.journal.synced_seq - applied_seq},
             "records_durable": {"seq": daemon.chores.durable_seq, "lag": applied_seq - daemon.chores.durable_seq},
         },
         "queues": {
@@ -76,21 +47,58 @@ def status_of(daemon: Daemon) -> dict[str, Any]:
             "apply_stalls": committer.stalls,
             "checkpoints": daemon.chores.checkpoints,
             "disk": daemon.disk.state().name.lower(),
+            "disk_free_bytes": daemon.disk.free_bytes,
         },
-        "caches": {
-            "heads": {
-                "count": len(daemon.sequencer.facts),
-                "hits": daemon.sequencer.facts.hits,
-                "misses": daemon.sequencer.facts.misses,
-            }
-        },
-        "process": {
+        "caches": {"heads": {"count": len(facts), "hits": facts.hits, "misses": facts.misses}},
+        "process": _process(daemon),
+    }
+
+
+def _daemon(daemon: Daemon) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "store_id": daemon.store_id.hex(),
+        "pid": daemon.process.pid,
+        "uptime_s": round(time.monotonic() - daemon.started_at, 3),
+        "data": str(daemon.config.directory),
+        "addresses": daemon.addresses,
+        "recovery_s": round(daemon.recovery_s, 3),
+        "recovered_commits": daemon.recovered_commits,
+        "clock_stepped": daemon.clock.stepped,
+    }
+
+
+def _journal(daemon: Daemon) -> dict[str, Any]:
+    journal = daemon.journal.statistics()
+    return {
+        "first_seq": journal.first_seq,
+        "last_seq": journal.last_seq,
+        "synced_seq": journal.synced_seq,
+        "epoch": journal.epoch,
+        "segments": journal.segments,
+        "bytes": journal.bytes,
+        "spare_bytes": journal.spare_bytes,
+        "spare_error": journal.spare_error,
+        "written_bytes": journal.written_bytes,
+        "batches": journal.batches,
+        "commits": daemon.committer.commits,
+        "syncs": journal.syncs,
+        "sync_us_last": journal.sync_us_last,
+        "sync_us_mean": round(journal.sync_us_total / journal.syncs) if journal.syncs else 0,
+        "sync_us_histogram": {f"<{2 ** (i + 1)}": n for i, n in enumerate(journal.sync_us_histogram) if n},
+    }
+
+
+def _process(daemon: Daemon) -> dict[str, Any]:
+    process = daemon.process
+    with process.oneshot():
+        memory, cpu = process.memory_info(), process.cpu_times()
+        return {
             "resident_bytes": memory.rss,
             "cpu_user_s": cpu.user,
             "cpu_system_s": cpu.system,
-            "threads": threads,
-        },
-    }
+            "threads": process.num_threads(),
+        }
 
 
 def _named(operations: dict[Any, int]) -> list[tuple[Any, int]]:

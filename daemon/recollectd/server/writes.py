@@ -131,7 +131,12 @@ class WriteRouter:
         self._unpin(ticket)
         self._forget(ticket)
         ticket.answer(0, error)
-        ticket.lane.leave(ticket)
+        # It stood for the writes before it in the eyes of reads behind it, so it leaves after them.
+        flying = ticket.lane.flying
+        if flying is None:
+            ticket.lane.leave(ticket)
+        else:
+            flying.waiters.append(lambda: ticket.lane.leave(ticket))
 
     def _unpin(self, ticket: Ticket) -> None:
         self._sequencer.facts.unpin(ticket.pinned)

@@ -48,6 +48,7 @@ class DiskGuard:
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ballast = ballast
+        self._aside = ballast.with_name(ballast.name + ".new")
         self._low_bytes = low_bytes
         self._return_bytes = low_bytes + int(low_bytes * RETURN_SHARE)
         self._ballast_bytes = ballast_bytes
@@ -71,7 +72,6 @@ class DiskGuard:
         """Room at the last look."""
         return self._free
 
-    @property
     def has_ballast(self) -> bool:
         """Whether the whole ballast is in place."""
         return self._ballast_size() == self._ballast_bytes
@@ -81,7 +81,7 @@ class DiskGuard:
 
         For start-up, and now and then for a worker thread: it writes and syncs. Doing nothing costs a look.
         """
-        if self.has_ballast:
+        if self.has_ballast():
             return
         self.release_ballast()
         self._look()
@@ -91,12 +91,14 @@ class DiskGuard:
     def release_ballast(self) -> bool:
         """Remove the ballast; False when there was none. The next `state` looks afresh."""
         self._looked_at_s = float("-inf")
-        try:
-            self._ballast.unlink()
-        except FileNotFoundError:
-            return False
-        sync_folder(self._ballast.parent)
-        return True
+        removed = False
+        for path in (self._ballast, self._aside):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+                removed = True
+        if removed:
+            sync_folder(self._ballast.parent)
+        return removed
 
     def _look(self) -> None:
         self._free = self._free_bytes(self._ballast.parent)
@@ -113,20 +115,19 @@ class DiskGuard:
 
     def _create_ballast(self) -> None:
         """Allocate under another name: a ballast is whole or not there."""
-        aside = self._ballast.with_name(self._ballast.name + ".new")
         try:
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+            descriptor = os.open(self._aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
             try:
                 os.posix_fallocate(descriptor, 0, self._ballast_bytes)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            os.rename(aside, self._ballast)
+            os.rename(self._aside, self._ballast)
             sync_folder(self._ballast.parent)
         except OSError:
             # Others use the disk too: what was free may be gone. Without ballast all goes on, until the next attempt.
             with contextlib.suppress(FileNotFoundError):
-                aside.unlink()
+                self._aside.unlink()
 
 
 def file_system_free_bytes(folder: Path) -> int:

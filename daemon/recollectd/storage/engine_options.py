@@ -32,9 +32,13 @@ BLOB_BYTES_MIN: Final = 256 * _KIB
 BLOB_COLLECTION_AGE: Final = 0.25
 BLOB_COLLECTION_GARBAGE: Final = 0.5
 
-# Memtables of one family that may wait for their flush. Together with `memtable_bytes` the bound of what RocksDB
-# keeps in memory before it answers "Write stall".
-MEMTABLES_WAITING_MAX: Final = 3
+# Memtables of one family, the one written to and those that wait for their flush. Together with `memtable_bytes` the
+# bound of what RocksDB keeps in memory before it answers "Write stall".
+FAMILY_MEMTABLES_MAX: Final = 3
+
+# A family's memtable is flushed, and the others with it, when it is as large as this. Also the room that must be free
+# before RocksDB goes on after a full disk: no more than the ballast gives back.
+FAMILY_MEMTABLE_BYTES_MAX: Final = 64 * _MIB
 
 # A file in which this share of any window of keys is deletions is compacted early: a walk pays for each (0.2 us).
 DELETIONS_WINDOW: Final = 1_024
@@ -94,7 +98,7 @@ def rocks_options(options: EngineOptions, *, create: bool) -> RocksOptions:
     """
     cache = Cache.new_hyper_clock_cache(options.block_cache_bytes, 0)
     # Without stalling by the manager: it would stop writes as soon as a flush is under way. The bound is
-    # MEMTABLES_WAITING_MAX.
+    # FAMILY_MEMTABLES_MAX.
     memtables = WriteBufferManager.new_write_buffer_manager_with_cache(options.memtable_bytes, False, cache)
     families = {FAMILY_NAMES[family]: _family_options(family, options, cache, memtables) for family in Family}
     database = families[FAMILY_NAMES[Family.META]]
@@ -124,8 +128,8 @@ def _family_options(family: Family, options: EngineOptions, cache: Cache, memtab
     made = Options(raw_mode=True)
     made.set_block_based_table_factory(_table_options(cache))
     made.set_write_buffer_manager(memtables)
-    made.set_write_buffer_size(options.memtable_bytes)
-    made.set_max_write_buffer_number(MEMTABLES_WAITING_MAX)
+    made.set_write_buffer_size(min(FAMILY_MEMTABLE_BYTES_MAX, options.memtable_bytes))
+    made.set_max_write_buffer_number(FAMILY_MEMTABLES_MAX)
     # Each family's memtable takes at least one block of its arena: with RocksDB's default of an eighth, five families
     # would fill a small budget before the first write.
     made.set_arena_block_size(min(_MIB, max(16 * _KIB, options.memtable_bytes // 64)))

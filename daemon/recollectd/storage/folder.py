@@ -6,7 +6,7 @@
     ballast          released when the disk is full (disk)
     journal/         segments
     records/         RocksDB
-    before-N/        kept by a migration from format N, with STORE.before-N (migrations)
+    before-N         kept by a migration from format N, with STORE.before-N (migrations)
 
 A new folder becomes a store in one moment, when STORE.creating is renamed to STORE after journal and records are made.
 A crash before it leaves nothing that anybody was promised, and the next start begins anew; after it, nothing that is
@@ -34,7 +34,13 @@ RECORDS_NAME: Final = "records"
 BALLAST_NAME: Final = "ballast"
 
 # What a folder may hold before it is a store: what a start that was killed early leaves, and what a file system does.
-_HARMLESS: Final = frozenset((LOCK_NAME, CREATING_NAME, f"{CREATING_NAME}.new", BALLAST_NAME, "lost+found"))
+# The last three belong to daemons that a client starts for a folder of its own.
+_HARMLESS: Final = frozenset(
+    (
+        *(LOCK_NAME, CREATING_NAME, f"{CREATING_NAME}.new", BALLAST_NAME, f"{BALLAST_NAME}.new", "lost+found"),
+        *("recollectd.sock", "daemon.log", ".start-lock"),
+    )
+)
 
 
 class DataFolder:
@@ -99,12 +105,12 @@ def open_folder(path: Path, *, shard_labels: int = 1, formats: Formats = FORMATS
     _refuse_what_is_no_store(path)  # before the lock, which would leave a file in somebody else's folder
     lock = FolderLock(path)
     try:
-        os.chmod(path, FOLDER_MODE)
+        path.chmod(FOLDER_MODE)
         _refuse_what_is_no_store(path)
         if (path / STORE_NAME).exists():
             migrate(path, formats)
             return DataFolder(path, lock, _read_whole(path), is_new=False)
-        return DataFolder(path, lock, _begin(path, shard_labels), is_new=True)
+        return DataFolder(path, lock, _begin(path, new_store(shard_labels, formats.current)), is_new=True)
     except BaseException:
         lock.release()
         raise
@@ -115,8 +121,10 @@ def _make_folder(path: Path) -> None:
         return
     if path.exists():
         raise FolderForeign(f"{path} is not a folder")
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-    sync_folder(path.parent)
+    for folder in made:
+        sync_folder(folder.parent)
 
 
 def _refuse_what_is_no_store(path: Path) -> None:
@@ -139,9 +147,8 @@ def _read_whole(path: Path) -> Store:
     return store
 
 
-def _begin(path: Path, shard_labels: int) -> Store:
+def _begin(path: Path, store: Store) -> Store:
     """Begin a new store; what an earlier beginning left was never a store."""
-    store = new_store(shard_labels)
     write_store(path / CREATING_NAME, store)
     for name in (JOURNAL_NAME, RECORDS_NAME):
         shutil.rmtree(path / name, ignore_errors=True)

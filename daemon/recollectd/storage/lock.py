@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +52,7 @@ class FolderLock:
             owner = read_owner(folder) or "a process that is starting or stopping"
             raise FolderLocked(f"{folder} is in use by {owner}") from None
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._owner = Owner(os.getpid(), socket.gethostname(), now)
+        self._owner = Owner(os.getpid(), os.uname().nodename, now)
         self._write(msgspec.json.encode(self._owner))
 
     def announce(self, addresses: Sequence[str]) -> None:

@@ -1,10 +1,10 @@
 """Bringing a data folder from an older format to this program's, one step after the other.
 
 A step checks first, keeps a copy of what it will change, changes it, and states the new format in STORE. A crash at
-any point is made good by the next start: before the copy is whole the step begins anew with its check, afterwards it
-changes again, from the copy. The copy of the step from format 2 is `before-2/` and `STORE.before-2`. It is the way
-back and stays until somebody removes it: with the daemon stopped, put back what `before-2/` holds and rename
-`STORE.before-2` to `STORE`.
+any point is made good by the next start: while the copy is `before-2.partial` the step begins anew with its check;
+once it is whole, as `before-2.changing`, the change is made again from it. Afterwards `before-2` and `STORE.before-2`
+are the way back, and stay until somebody removes them: with the daemon stopped, put back what `before-2` holds, rename
+`STORE.before-2` to `STORE`, and move `before-2` away.
 """
 
 from __future__ import annotations
@@ -85,15 +85,17 @@ def migrate(folder: Path, formats: Formats = FORMATS) -> None:
         )
     if found < formats.oldest:
         raise FolderFormat(f"{folder} has format {found}; this recollectd reads {formats.oldest} to {formats.current}")
+    for number in range(formats.oldest, found):
+        _finish(number, folder)  # for a crash right after STORE stated the new format
     for number in range(found, formats.current):
         _migrate_from(number, folder, formats.migrations[number])
 
 
 def _migrate_from(number: int, folder: Path, migration: Migration) -> None:
-    kept = folder / f"before-{number}"
+    changing = folder / f"before-{number}.changing"
     store_path = folder / STORE_NAME
-    if not kept.exists():
-        _check_room(number, folder, migration)
+    if not changing.exists():
+        _check_before(number, folder, migration)
         migration.check(folder)
         partial = folder / f"before-{number}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -102,14 +104,26 @@ def _migrate_from(number: int, folder: Path, migration: Migration) -> None:
         sync_tree(partial)
         write_file(folder / f"{STORE_NAME}.before-{number}", store_path.read_bytes())
         # From here on there is a way back, and no check any more: what it would look at may be half changed.
-        partial.rename(kept)
+        partial.rename(changing)
         sync_folder(folder)
-    migration.change(folder, kept)
+    migration.change(folder, changing)
     fields = migration.convert_store(msgspec.json.decode(store_path.read_bytes())) | {"format": number + 1}
     write_file(store_path, msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n")
+    _finish(number, folder)
 
 
-def _check_room(number: int, folder: Path, migration: Migration) -> None:
+def _finish(number: int, folder: Path) -> None:
+    """Give the copy its final name: it now belongs to a step that is done, and no other step may continue from it."""
+    changing = folder / f"before-{number}.changing"
+    if changing.exists():
+        changing.rename(folder / f"before-{number}")
+        sync_folder(folder)
+
+
+def _check_before(number: int, folder: Path, migration: Migration) -> None:
+    kept = folder / f"before-{number}"
+    if kept.exists():
+        raise MigrationRefused(f"{kept} is left of an earlier migration from format {number}: move it away first")
     needed = migration.bytes_needed(folder) + SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:

@@ -39,10 +39,10 @@ class _Format(msgspec.Struct):
     format: int
 
 
-def new_store(shard_labels: int) -> Store:
+def new_store(shard_labels: int, store_format: int = STORE_FORMAT) -> Store:
     """Return a store with an id of its own."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Store(STORE_FORMAT, secrets.token_hex(STORE_ID_BYTES), shard_labels, now)
+    return Store(store_format, secrets.token_hex(STORE_ID_BYTES), shard_labels, now)
 
 
 def encode_store(store: Store) -> bytes:

@@ -10,8 +10,9 @@ import click
 from recollectd.cli.connecting import with_client, with_json, with_namespace
 from recollectd.cli.exits import ExitCode
 from recollectd.cli.failures import report
-from recollectd.cli.inputs import metadata, read_text, time
+from recollectd.cli.inputs import time
 from recollectd.cli.output import count, one_line, print_json, print_table
+from recollectd.cli.values import metadata, read_text
 
 if TYPE_CHECKING:
     from recollectd.client import Client

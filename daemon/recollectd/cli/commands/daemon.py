@@ -1,4 +1,4 @@
-"""ping, status, namespaces: asking the daemon about itself."""
+"""recollectd status and namespaces: what there is in a daemon."""
 
 from __future__ import annotations
 
@@ -13,18 +13,6 @@ from recollectd.cli.output import dumps, print_json
 
 if TYPE_CHECKING:
     from recollectd.client import Client
-
-
-@click.command()
-@with_json
-@with_client
-def ping(client: Client, as_json: bool) -> None:
-    """Ask the daemon for a sign of life."""
-    seconds = client.ping()
-    if as_json:
-        print_json({"milliseconds": round(seconds * 1_000, 3)})
-    else:
-        click.echo(f"answered in {seconds * 1_000:.2f} ms")
 
 
 @click.command()

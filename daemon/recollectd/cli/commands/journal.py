@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from recollectd.journal.inspection import BatchReport, SegmentReport
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-JOURNAL_FOLDER: Final = "journal"
 
 
 @click.group()
@@ -41,7 +40,8 @@ def inspect(folder: Path, from_seq: int, no_events: bool, as_json: bool) -> int:
     with daemon_packages.needed("journal inspect"):
         from recollectd.journal.inspection import UNFINISHED, SegmentReport, inspect_journal, list_spare_files
         from recollectd.memory.events import describe
-    directory = folder / JOURNAL_FOLDER if (folder / JOURNAL_FOLDER).is_dir() else folder
+        from recollectd.storage.folder import JOURNAL_NAME
+    directory = folder / JOURNAL_NAME if (folder / JOURNAL_NAME).is_dir() else folder
     damages = segments = batches = commits = 0
     for found in inspect_journal(directory, decode=None if no_events else describe, from_seq=from_seq):
         damages += bool(found.problem) and found.problem != UNFINISHED
@@ -56,9 +56,10 @@ def inspect(folder: Path, from_seq: int, no_events: bool, as_json: bool) -> int:
     if not segments and not spares:
         raise Failure(f"there is no journal in {folder}", code=ExitCode.NO_INPUT)
     for name, length in spares:
-        print_json({"kind": "spare", "file": name, "bytes": length}) if as_json else click.echo(
-            f"{name}  {size(length)}, allocated ahead"
-        )
+        if as_json:
+            print_json({"kind": "spare", "file": name, "bytes": length})
+        else:
+            click.echo(f"{name}  {size(length)}, allocated ahead")
     totals = [count(segments, "segment"), count(batches, "batch", "batches"), count(commits, "commit")]
     click.echo(f"{', '.join(totals)}; {count(damages, 'place') + ' damaged' if damages else 'no damage'}", err=True)
     return ExitCode.DATA_ERROR if damages else ExitCode.OK

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recollectd.cli.connecting import with_client, with_json, with_namespace
-from recollectd.cli.inputs import STDIN, parse_json, read_text, time
+from recollectd.cli.inputs import time
 from recollectd.cli.output import count, line_width, one_line, print_json, print_table
+from recollectd.cli.values import STDIN, parse_json, read_text
 
 if TYPE_CHECKING:
     from recollectd.client import Client

@@ -14,13 +14,15 @@ import click
 from recollectd.cli.connecting import with_client, with_json, with_namespace
 from recollectd.cli.exits import ExitCode
 from recollectd.cli.failures import report
-from recollectd.cli.inputs import duration, read_value, time
+from recollectd.cli.inputs import duration, time
 from recollectd.cli.output import count as counted
 from recollectd.cli.output import dumps, line_width, one_line, plain, print_json, print_table, print_value
 from recollectd.cli.progress import confirm, progress_bar
+from recollectd.cli.values import read_value
 
 if TYPE_CHECKING:
-    from recollectd.client import Client, Record
+    from recollectd.client import Client
+    from recollectd.client.results import Record
 
 
 @click.group()

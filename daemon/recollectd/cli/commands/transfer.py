@@ -15,7 +15,7 @@ from recollectd.cli.commands.mapping import MappingOptions, with_mapping
 from recollectd.cli.connecting import with_client, with_json, with_namespace
 from recollectd.cli.exits import ExitCode, exit_code_of
 from recollectd.cli.failures import Failure
-from recollectd.cli.inputs import STDIN, parse_namespace, show_namespace
+from recollectd.cli.inputs import parse_namespace, show_namespace
 from recollectd.cli.output import count, print_json
 from recollectd.cli.progress import progress_bar
 from recollectd.cli.transfer.chunks import Report
@@ -27,6 +27,7 @@ from recollectd.cli.transfer.foreign import ConversationMapping
 from recollectd.cli.transfer.importing import Importer, own_lines
 from recollectd.cli.transfer.mapping import read_object
 from recollectd.cli.transfer.sources import source_lines
+from recollectd.cli.values import STDIN
 
 if TYPE_CHECKING:
     from recollectd.cli.transfer.importing import Reader

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -9,13 +10,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from recollectd.protocol.errors import DaemonUnavailable
+from recollectd.protocol.errors import CapacityError, ClientError
 
 if TYPE_CHECKING:
     from recollectd.client import Client
 
 NAMESPACE: Final = ("demo", "agent-7")
 START_S_MAX: Final = 30.0
+POLL_S: Final = 0.02
 STOP_S_MAX: Final = 20.0
 LOG_LINES_SHOWN: Final = 20
 
@@ -32,7 +34,7 @@ class DemoDaemon:
         self._folder = tempfile.TemporaryDirectory(prefix="recollectd-")
         self._process: subprocess.Popen[bytes] | None = None
         self.data = Path(self._folder.name) / "data"
-        self.url = f"unix://{Path(self._folder.name) / 's'}"
+        self._socket = Path(self._folder.name) / "socket"
         self._log = Path(self._folder.name) / "log"
 
     @property
@@ -51,34 +53,36 @@ class DemoDaemon:
             self.kill()
         self._folder.cleanup()
 
-    def client(self, *, timeout: float = START_S_MAX) -> Client:
+    def client(self, timeout: float = START_S_MAX) -> Client:
         """Open a client of the daemon, running or not."""
         from recollectd.client import Client
 
-        return Client(self.url, namespace=NAMESPACE, timeout=timeout, name="recollectd demo")
+        return Client(f"unix://{self._socket}", namespace=NAMESPACE, timeout=timeout, name="recollectd demo")
 
     def start(self) -> float:
         """Start the daemon and return how many seconds passed until it answered. Raises DaemonFailed."""
         began = time.monotonic()
         command = [sys.executable, "-m", "recollectd", "serve", "--data", str(self.data)]
-        command += ["--socket", self.url.removeprefix("unix://")]
+        command += ["--socket", str(self._socket)]
+        # Options that the user has set for daemons of their own are not the demo's.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RECOLLECTD_")}
         with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         while time.monotonic() < began + START_S_MAX:
             if self._process.poll() is not None:
                 raise DaemonFailed(f"the daemon ended with {self._process.returncode}:\n{self._log_end()}")
             if self._answers():
                 return time.monotonic() - began
-            time.sleep(0.01)
+            time.sleep(POLL_S)
         raise DaemonFailed(f"the daemon did not answer within {START_S_MAX:.0f} s:\n{self._log_end()}")
 
     def _answers(self) -> bool:
-        if not Path(self.url.removeprefix("unix://")).exists():
+        if not self._socket.exists():
             return False
         try:
-            with self.client(timeout=1.0) as client:
+            with self.client(timeout=POLL_S) as client:
                 client.ping()
-        except DaemonUnavailable:
+        except (CapacityError, ClientError):
             return False
         return True
 

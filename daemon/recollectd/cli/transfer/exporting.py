@@ -26,7 +26,8 @@ from recollectd.cli.transfer.lines import (
 )
 
 if TYPE_CHECKING:
-    from recollectd.client import Client, ConversationInfo, Message
+    from recollectd.client import Client
+    from recollectd.client.results import ConversationInfo, Message
 
 OrderT = TypeVar("OrderT", bound=tuple[Any, ...])
 

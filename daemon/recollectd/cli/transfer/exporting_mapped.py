@@ -14,7 +14,8 @@ from recollectd.cli.transfer.foreign import IMPORTED, ConversationMapping, Value
 from recollectd.cli.transfer.lines import MessageLine
 
 if TYPE_CHECKING:
-    from recollectd.client import Client, ConversationInfo
+    from recollectd.client import Client
+    from recollectd.client.results import ConversationInfo
 
 LINE_UNKNOWN: Final = 1 << 62
 

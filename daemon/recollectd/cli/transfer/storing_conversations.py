@@ -10,7 +10,8 @@ from recollectd.cli.transfer.lines import ConversationLine, MessageLine
 from recollectd.protocol.errors import AlreadyExists
 
 if TYPE_CHECKING:
-    from recollectd.client import Client, NewMessage
+    from recollectd.client import Client
+    from recollectd.client.results import NewMessage
 
 Conversations = list[Numbered[ConversationLine]]
 Messages = list[Numbered[MessageLine]]
@@ -20,7 +21,7 @@ def store_conversations(client: Client, conversations: Conversations, messages: 
     """Create the conversations that are not there, then append the messages that are not there, in order."""
     _create(client, conversations, messages, report)
     pending = []
-    with client.pipeline() as pipeline:
+    with client.pipeline(raises=False) as pipeline:
         for conversation_id, lines in grouped(messages, lambda line: line.conversation_id).items():
             distinct = _distinct(lines)
             report.skip("message", len(lines) - len(distinct))
@@ -47,7 +48,7 @@ def _create(client: Client, conversations: Conversations, messages: Messages, re
     }
     in_order = sorted(numbers.items(), key=lambda item: item[1])
     lookups = []
-    with client.pipeline() as pipeline:
+    with client.pipeline(raises=False) as pipeline:
         for conversation_id, number in in_order:
             with naming_lines([_place(number, conversation_id)]):
                 lookups.append(pipeline.conversations.info(conversation_id))
@@ -57,7 +58,7 @@ def _create(client: Client, conversations: Conversations, messages: Messages, re
     if not missing:
         return
     creations = []
-    with client.batch() as batch:
+    with client.batch(raises=False) as batch:
         for conversation_id, number in missing:
             with naming_lines([_place(number, conversation_id)]):
                 creations.append(batch.conversations.create(conversation_id, metadata=metadata.get(conversation_id)))
@@ -90,7 +91,7 @@ def _distinct(lines: Messages) -> Messages:
 
 
 def _new_message(line: MessageLine) -> NewMessage:
-    from recollectd.client import NewMessage
+    from recollectd.client.results import NewMessage
 
     return NewMessage(
         role=line.role,

@@ -10,7 +10,8 @@ from recollectd.cli.transfer.lines import LogLine
 from recollectd.protocol import limits
 
 if TYPE_CHECKING:
-    from recollectd.client import Client, LogInfo, Transaction
+    from recollectd.client import Client, Transaction
+    from recollectd.client.results import LogInfo
 
 Items = list[Numbered[LogLine]]
 

@@ -49,13 +49,12 @@ def store_states(client: Client, chunk: States, report: Report, *, overwrite: bo
 def _put(client: Client, lines: States, versions: dict[str, int], report: Report, now: datetime) -> None:
     """Put records, each only if it is still at the version that was read (0: absent)."""
     handles = []
-    with client.batch() as batch:
+    with client.batch(raises=False) as batch:
         for numbered in lines:
             line = numbered.line
             with naming_lines([numbered]):
                 version = versions.get(line.key, 0)
                 handles.append(batch.state.put(line.key, line.value, ttl=_ttl(line, now), if_version=version))
-        # Errors are looked at below, one by one, not raised for the batch as a whole.
     for numbered, handle in zip(lines, handles, strict=True):
         error = handle.exception()
         if error is None:

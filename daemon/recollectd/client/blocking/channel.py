@@ -1,4 +1,4 @@
-"""One blocking socket and its protocol."""
+"""One socket and its protocol, for the thread that has it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ RECEIVE_BYTES: Final = 256 * 1024
 class Channel(Generic[Token]):
     """A connection to the daemon, used by one thread at a time. After any exception it is of no more use: close it.
 
-    generation: of the session it was opened in; used_at: when it last answered, monotonic seconds.
+    The socket never blocks; where a thread has to wait it polls, so that it can wait for either direction.
+
+    generation: of the session it was opened in; used_at: when it was last given back, monotonic seconds.
     """
 
     def __init__(self, address: Address) -> None:
@@ -28,9 +30,13 @@ class Channel(Generic[Token]):
         self.generation = 0
         self.used_at = 0.0
         self._address = address
-        family = socket.AF_UNIX if address.path else _family(address)
+        family = socket.AF_UNIX if address.path else socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._timeout = 0.0
+        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
+        self._readable = select.poll()
+        self._readable.register(self._socket, select.POLLIN)
+        self._ready = select.poll()
+        self._ready.register(self._socket, select.POLLIN | select.POLLOUT)
 
     def open(self, hello: Hello, deadline: float) -> Welcome:
         """Connect and shake hands. Raises DaemonUnavailable, or what the daemon answers to the hello."""
@@ -43,11 +49,13 @@ class Channel(Generic[Token]):
                 self._socket.connect((self._address.host, self._address.port))
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._socket.sendall(self.core.greet(hello))
+            self._socket.setblocking(False)
+            self.send_all(self.core.greet(hello), deadline)
             while self.core.welcome is None:
                 self.receive(deadline)
         except (OSError, errors.ConnectionLost, errors.RequestTimeout) as error:
-            raise errors.DaemonUnavailable(f"no daemon answers at {self._address}: {error}") from error
+            reason = str(error) or "no answer in time"
+            raise errors.DaemonUnavailable(f"no daemon answers at {self._address}: {reason}") from error
         return self.core.welcome
 
     def receive(self, deadline: float | None) -> list[Answer[Token]]:
@@ -55,72 +63,57 @@ class Channel(Generic[Token]):
 
         Raises RequestTimeout, ConnectionLost, ProtocolError.
         """
-        self._set_timeout(None if deadline is None else _left(deadline))
+        if not self._readable.poll(None if deadline is None else _left(deadline) * 1_000):
+            raise errors.RequestTimeout("no reply within the timeout")
         try:
-            data = self._socket.recv(RECEIVE_BYTES)
-        except TimeoutError:
-            raise errors.RequestTimeout("no reply within the timeout") from None
+            size = self._socket.recv_into(self._buffer)
+        except BlockingIOError:
+            return []
         except OSError as error:
-            raise errors.ConnectionLost(f"the connection to {self._address} broke: {error}") from error
-        if not data:
+            raise self._broken(error) from error
+        if not size:
             raise errors.ConnectionLost(f"the daemon at {self._address} closed the connection")
-        return self.core.receive(data)
+        return self.core.receive(self._buffer[:size])
 
-    def send(self, data: bytes | bytearray | memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """Send what fits without waiting and return how many bytes that were. Raises ConnectionLost."""
         try:
-            return self._socket.send(data, socket.MSG_DONTWAIT)
+            return self._socket.send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise errors.ConnectionLost(f"the connection to {self._address} broke: {error}") from error
+            raise self._broken(error) from error
 
-    def send_all(self, data: bytes) -> None:
-        """Send a few bytes, waiting for room if need be. Raises ConnectionLost."""
-        try:
-            self._socket.sendall(data)
-        except OSError as error:
-            raise errors.ConnectionLost(f"the connection to {self._address} broke: {error}") from error
+    def send_all(self, data: bytes, deadline: float) -> None:
+        """Send some bytes while nothing large is under way, waiting for room if need be."""
+        rest = memoryview(data)
+        while rest := rest[self.send(rest) :]:
+            self.wait(deadline)
 
     def wait(self, deadline: float) -> bool:
-        """Wait until bytes can be sent or received, and tell whether there are some to receive. Raises RequestTimeout."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN | select.POLLOUT)
-        ready = poll.poll(_left(deadline) * 1_000)
+        """Wait until bytes can be sent or received; tell whether there are some to receive. Raises RequestTimeout."""
+        ready = self._ready.poll(_left(deadline) * 1_000)
         if not ready:
             raise errors.RequestTimeout("the daemon took no bytes within the timeout")
         return bool(ready[0][1] & ~select.POLLOUT)
 
     def is_open(self) -> bool:
         """Tell whether an idle connection is still open: the daemon has said nothing, not even good-bye."""
-        try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        return not self._readable.poll(0)
 
     def interrupt(self) -> None:
         """End the connection from another thread: whoever waits on it gets ConnectionLost."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            self._socket.close()
+            pass  # not connected, or not any more
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
-    def _set_timeout(self, timeout: float | None) -> None:
-        # Each change costs a system call, and calls with the same timeout differ by microseconds when they get here.
-        if timeout is None or abs(self._timeout - timeout) > timeout / 100:
-            self._socket.settimeout(timeout)
-            self._timeout = 0.0 if timeout is None else timeout
-
-
-def _family(address: Address) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    def _broken(self, error: OSError) -> errors.ConnectionLost:
+        return errors.ConnectionLost(f"the connection to {self._address} broke: {error}")
 
 
 def _left(deadline: float) -> float:

@@ -84,12 +84,8 @@ class Client(Everything[Blocking]):
             connections_max=connections_max,
             name=name,
         )
+        daemon.start()
         client._engine.pool.rescue = daemon.start
-        try:
-            client.ping()
-        except BaseException:
-            client.close()
-            raise
         return client
 
     def with_options(self, *, timeout: float | None = None, durability: Literal["sync", "async"] | None = None) -> Self:

@@ -44,7 +44,7 @@ class _Waiter:
 class Pool:
     """Opens, lends and closes connections. `lock` also guards the session; `room` tells of answers.
 
-    rescue: called when no daemon answers, before one more attempt; it may start one.
+    rescue: called with the deadline when no daemon answers, before one more attempt; it may start one.
     """
 
     def __init__(self, address: Address, client_name: str, connections_max: int) -> None:
@@ -54,8 +54,9 @@ class Pool:
         self._address = address
         self._client_name = client_name
         self._connections_max = connections_max
-        self.rescue: Callable[[], None] | None = None
+        self.rescue: Callable[[float], None] | None = None
         self._process = os.getpid()
+        self._first = threading.Lock()
         self._closed = threading.Event()
         self._idle: deque[OperationChannel] = deque()  # lent from the right: the leftmost idles longest
         self._waiters: deque[_Waiter] = deque()
@@ -115,6 +116,17 @@ class Pool:
 
     def connect(self, deadline: float) -> Channel[Any]:
         """Open a connection in this client's session, which `close` can interrupt; `disconnect` ends it."""
+        if self.session.session_id:
+            return self._introduce(deadline)
+        # The first connection brings the session that the others go on with: they wait for it.
+        if not self._first.acquire(timeout=max(deadline - monotonic(), 0)):
+            raise errors.RequestTimeout("the client's first connection took longer than the timeout")
+        try:
+            return self._introduce(deadline)
+        finally:
+            self._first.release()
+
+    def _introduce(self, deadline: float) -> Channel[Any]:
         rescue = self.rescue
         while True:
             with self.lock:
@@ -130,7 +142,7 @@ class Pool:
             except errors.DaemonUnavailable:
                 if rescue is None:
                     raise
-                rescue()
+                rescue(deadline)
                 rescue = None
         with self.lock:
             assert channel.core.welcome is not None
@@ -204,9 +216,7 @@ class Pool:
     # With the lock held:
 
     def _may_open(self) -> bool:
-        # The first connection brings the session that the others are to continue.
-        limit = self._connections_max if self.session.session_id else 1
-        return self._size < limit
+        return self._size < self._connections_max
 
     def _take_idle(self) -> OperationChannel | None:
         now = monotonic()

@@ -106,7 +106,7 @@ class Watch:
         self._channel = channel = pool.connect(deadline)
         assert channel.core.welcome is not None
         request = self._state.request(channel.core.welcome)
-        channel.send_all(channel.core.send(None, RequestHeader(0), table.encode(request)))
+        channel.send_all(channel.core.send(None, RequestHeader(0), table.encode(request)), deadline)
         self._state.in_place = False
         while not self._state.in_place:
             self._receive(deadline)

@@ -98,7 +98,8 @@ class Append(WriteOperation[messages.ConversationAppend]):
                 message_id = ids.daemon_id(position, draft.draw_id()[-12:])
             else:
                 fact = ids.fact_key(self._key, head.incarnation, message_id)
-                known: ids.Place | None = draft.get(fact)
+                # Of a conversation that this commit creates, only this commit can know messages.
+                known: ids.Place | None = draft.get(fact) if draft.knows(fact) else None
                 if known is not None:
                     if not request.skip_duplicates:
                         raise errors.AlreadyExists(

@@ -86,7 +86,7 @@ class Get(ReadOperation[StateGet]):
             row = yield from fetch_version(self._key, version)
             if row is not None:
                 if head.sliding and request.version is None and request.as_of is None:
-                    view.touched(self._key)
+                    view.touched(self._key, head.expires_at)
                 return Absent() if row.absent else _record(request.key, head, version, row)
         raise AssertionError(f"version {version} of a record is not on disk")
 
@@ -170,7 +170,7 @@ def records_of(keys: list[bytes], names: list[str], view: View) -> Generator[Fet
             else:
                 found[key] = _record(missing[key], head, head.version, unpack_version(value))
                 if head.sliding:
-                    view.touched(key)
+                    view.touched(key, head.expires_at)
         if not again:
             return [found.get(key) for key in keys]
         missing = again

@@ -52,6 +52,7 @@ class Expire(Sweep):
     """Turns expiries that have come into events.
 
     start: where in the expiry index to begin: what lies before it is done, and would be walked over as deleted rows.
+    Nothing is written there any more: a record expires after the commit that wrote it.
     """
 
     __slots__ = ("start",)
@@ -61,10 +62,10 @@ class Expire(Sweep):
         self.start = EXPIRY_START
 
     def prepare(self, view: View) -> Generator[Fetch, Rows, None]:
-        """Walk the expiry index up to the present; expiries to come lie behind it, so `start` only moves on."""
+        """Walk the expiry index up to the present."""
         stop = expiry_key(view.time + 1, b"")
         rows = view.walk(Family.INDEX, self.start, stop, keys_max=_STEP)
-        self.start = rows[0][0] if rows else max(self.start, expiry_key(view.time, b""))
+        self.start = max(self.start, min(rows[0][0] if rows else stop, expiry_key(view.settled, b"")))
         self._keys = [split_expiry_key(key)[1] for key, _ in rows]
         yield from ()
 

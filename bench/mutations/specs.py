@@ -1,0 +1,110 @@
+"""The mutations: each breaks one promise on purpose, by replacing text in a copy of the tree.
+
+An anchor is text that must stand exactly once in its file: a mutation whose source has changed fails loudly instead of
+testing nothing. `suites` are where it ought to be caught; if it is not, the whole suite is asked.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Replacement(NamedTuple):
+    """One change of text: path below the tree, what stands there, what stands there instead."""
+
+    path: str
+    anchor: str
+    instead: str
+
+
+class Mutation(NamedTuple):
+    """One broken promise."""
+
+    name: str
+    replacements: tuple[Replacement, ...]
+    suites: tuple[str, ...]
+
+    @property
+    def native(self) -> bool:
+        """Whether native code changes, so that the copy must be built."""
+        return any(change.path.startswith("native/") for change in self.replacements)
+
+
+_THREAD: Final = "native/recollectd_journal_thread.h"
+_COMMITTER: Final = "daemon/recollectd/server/committer.py"
+
+MUTATIONS: Final = (
+    Mutation(
+        "no sync",
+        (Replacement(_THREAD, "if (fdatasync(writer->fd) != 0) {", "if (0) {"),),
+        ("tests/crash/test_promises.py", "tests/journal", "tests/native"),
+    ),
+    Mutation(
+        "reply before sync",
+        (
+            Replacement(
+                _COMMITTER,
+                "            if ticket.asynchronous:\n                ticket.answer(sequenced.seq",
+                "            if sequenced:\n                ticket.answer(sequenced.seq",
+            ),
+        ),
+        ("tests/crash/test_promises.py", "tests/server"),
+    ),
+    Mutation(
+        "apply before sync",
+        (
+            Replacement(
+                _COMMITTER,
+                "        while written and written[0][1].seq <= progress.synced_seq:\n",
+                "        early = [\n"
+                "            each for _, each in written if self._engine.applied_seq < each.seq <= progress.written_seq\n"
+                "        ]\n"
+                "        if early and self._stalled is None and not self._to_apply:\n"
+                "            self._engine.write(writes_of((each.seq, each.commit) for each in early), early[-1].seq)\n"
+                "        while written and written[0][1].seq <= progress.synced_seq:\n",
+            ),
+            Replacement(
+                _COMMITTER,
+                "            self._engine.write(writes, items[-1][1].seq)\n",
+                "            if items[-1][1].seq > self._engine.applied_seq:\n"
+                "                self._engine.write(writes, items[-1][1].seq)\n",
+            ),
+        ),
+        ("tests/crash/test_promises.py", "tests/server"),
+    ),
+    Mutation(
+        "no directory sync",
+        (
+            Replacement(
+                _THREAD,
+                "error = fsync(writer->directory_fd) ? errno : 0;",
+                "error = 0;",
+            ),
+        ),
+        ("tests/crash/test_promises.py", "tests/journal"),
+    ),
+    Mutation(
+        "guards against committed state only",
+        (
+            Replacement(
+                "daemon/recollectd/memory/facts.py",
+                "            pending = overlay.get(key)\n            if pending is not None:\n                gathered",
+                "            pending = None if key in young or key in old else overlay.get(key)\n"
+                "            if pending is not None:\n                gathered",
+            ),
+        ),
+        ("tests/crash/test_promises.py", "tests/memory", "tests/server"),
+    ),
+    Mutation(
+        "retry executed twice",
+        (
+            Replacement(
+                "daemon/recollectd/server/writes.py",
+                "            if known is not None:\n                ticket.answer(known.seq, known.reply)\n",
+                "            if known is not None and not author.number:\n"
+                "                ticket.answer(known.seq, known.reply)\n",
+            ),
+        ),
+        ("tests/crash/test_promises.py", "tests/memory", "tests/server"),
+    ),
+)

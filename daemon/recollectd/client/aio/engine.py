@@ -1,0 +1,63 @@
+"""Carries calls out for coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any, NamedTuple, TypeVar
+
+from recollectd.client.aio.multiplexer import AsyncOperation, Multiplexer
+from recollectd.client.calls import Call
+from recollectd.protocol.messages.fields import Message, Reply
+
+T = TypeVar("T")
+
+
+class Received(NamedTuple):
+    """A reply and the journal position in its header."""
+
+    position: int
+    reply: Reply
+
+
+class Engine:
+    """A multiplexer, and how its operations are carried out: within `timeout` seconds, `durable` before the reply."""
+
+    def __init__(self, multiplexer: Multiplexer, timeout: float, *, durable: bool) -> None:
+        self.multiplexer = multiplexer
+        self.timeout = timeout
+        self.durable = durable
+
+    async def perform(self, call: Call[T]) -> T:
+        """Carry out a call, request after request, and return its result."""
+        while True:
+            received = await self.ask(call.request)
+            outcome: Any = call.convert(received.reply)
+            if type(outcome) is not Call:
+                result: T = outcome
+                return result
+            call = outcome
+
+    async def ask(self, request: Message) -> Received:
+        """Carry out one request and return its reply, or raise its error."""
+        operation = self.submit(request)
+        try:
+            await operation.future
+        except asyncio.CancelledError:
+            self.multiplexer.abandon(operation)
+            raise
+        return outcome_of(operation)
+
+    def submit(self, request: Message, *, ordered: bool = False) -> AsyncOperation:
+        """Have a request sent; its operation's future tells when it is done."""
+        operation = AsyncOperation(request, monotonic() + self.timeout, durable=self.durable, ordered=ordered)
+        self.multiplexer.submit(operation)
+        return operation
+
+
+def outcome_of(operation: AsyncOperation) -> Received:
+    """Return a done operation's reply, or raise its error."""
+    if operation.error is not None:
+        raise operation.error
+    assert operation.reply is not None
+    return Received(operation.position, operation.reply)
