@@ -123,7 +123,7 @@ def measure(daemon: DaemonProcess, task: Task, generators: int = GENERATORS) -> 
         )
         for part in range(generators)
     ]
-    workers = [_start(part) for part in parts]
+    workers = [_start(part, _output(daemon, index)) for index, part in enumerate(parts)]
     try:
         for worker in workers:
             _line(worker)
@@ -131,7 +131,7 @@ def measure(daemon: DaemonProcess, task: Task, generators: int = GENERATORS) -> 
             before = daemon.cost()
             for worker in workers:
                 _say_go(worker)
-            results = [_result(worker) for worker in workers]
+            results = [_result(worker, _output(daemon, index)) for index, worker in enumerate(workers)]
             after = daemon.cost()
     finally:
         for worker in workers:
@@ -154,9 +154,13 @@ def measure(daemon: DaemonProcess, task: Task, generators: int = GENERATORS) -> 
     )
 
 
-def _start(task: Task) -> subprocess.Popen[bytes]:
+def _output(daemon: DaemonProcess, index: int) -> Path:
+    return daemon.folder / f"generator-{index}"
+
+
+def _start(task: Task, output: Path) -> subprocess.Popen[bytes]:
     worker = subprocess.Popen(
-        [sys.executable, "-m", "bench.load_worker"],
+        [sys.executable, "-m", "bench.load_worker", str(output)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -182,5 +186,7 @@ def _say_go(worker: subprocess.Popen[bytes]) -> None:
     worker.stdin.flush()
 
 
-def _result(worker: subprocess.Popen[bytes]) -> Result:
-    return msgspec.json.decode(_line(worker), type=Result)
+def _result(worker: subprocess.Popen[bytes], output: Path) -> Result:
+    if worker.wait() != 0:
+        raise RuntimeError("a load generator failed; its error stands above")
+    return msgspec.json.decode(output.read_bytes(), type=Result)

@@ -152,18 +152,58 @@ def cost_of(pid: int) -> Cost:
     return Cost((user + system) / _TICKS, resident_pages * os.sysconf("SC_PAGE_SIZE"))
 
 
-def allocated_bytes(folder: Path) -> dict[str, int]:
-    """Return the allocated blocks below a folder in bytes, preallocation and ballast apart.
+class Weight(NamedTuple):
+    """Allocated blocks of a data folder in bytes, each file in one of the last four.
 
-    Keys: total, ballast, spare (journal segments made in advance), data (the rest).
+    ahead: journal segments and ends of segments that are allocated and hold nothing yet; other: STORE, lock and such.
     """
-    found = {"total": 0, "ballast": 0, "spare": 0}
+
+    total: int
+    records: int
+    journal: int
+    ahead: int
+    ballast: int
+    other: int
+
+    @property
+    def data(self) -> int:
+        """What the data itself takes: without what is only allocated ahead."""
+        return self.total - self.ahead - self.ballast
+
+
+def weigh(folder: Path) -> Weight:
+    """Return what a data folder takes on disk."""
+    records = journal = ahead = ballast = other = 0
     for path in folder.rglob("*"):
-        blocks = path.lstat().st_blocks * 512
-        found["total"] += blocks
-        if path.name == "ballast":
-            found["ballast"] += blocks
-        elif path.name.startswith("spare-"):
-            found["spare"] += blocks
-    found["data"] = found["total"] - found["ballast"] - found["spare"]
-    return found
+        try:
+            blocks = path.lstat().st_blocks * 512
+        except FileNotFoundError:
+            continue  # a live daemon's files come and go
+        if path.parent.name == "journal":
+            empty = blocks if path.name.startswith("spare-") else min(blocks, _empty_end(path))
+            ahead, journal = ahead + empty, journal + blocks - empty
+        elif path.name == "ballast":
+            ballast += blocks
+        elif "records" in path.relative_to(folder).parts:
+            records += blocks
+        else:
+            other += blocks
+    return Weight(records + journal + ahead + ballast + other, records, journal, ahead, ballast, other)
+
+
+def _empty_end(path: Path, step: int = 1 << 20) -> int:
+    """Return how many bytes of zeros a file ends with."""
+    zeros = bytes(step)
+    try:
+        with path.open("rb", buffering=0) as file:
+            end = size = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - step)
+                file.seek(start)
+                data = file.read(end - start)
+                if data != zeros[: len(data)]:
+                    return size - start - len(data.rstrip(b"\0"))
+                end = start
+            return size
+    except FileNotFoundError:
+        return 0

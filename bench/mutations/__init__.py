@@ -23,7 +23,7 @@ from bench.mutations.specs import MUTATIONS, Mutation
 from bench.report import Report
 
 _LEFT_OUT: Final = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", ".benchmarks")
-_FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 _PASSED, _SOME_FAILED = 0, 1
 _TESTS_TIMEOUT_S: Final = 600
 
@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         report.add("tests fail", "unchanged", ours=len(failed), must="== 0")
         for mutation in chosen:
             started = time.monotonic()
-            caught = _try(mutation, folder / mutation.name.replace(" ", "-"), all_tests=not arguments.only)
+            failing = _try(mutation, folder / mutation.name.replace(" ", "-"), all_tests=not arguments.only)
+            caught = [test for test in failing if test not in failed]
             seconds = time.monotonic() - started
             print(f"{mutation.name}: {'caught by ' if caught else ''}{_told(caught)} ({seconds:.0f} s)", flush=True)
             report.add("caught", mutation.name, unit="tests", ours=len(caught), must=">= 1")
@@ -103,13 +104,21 @@ def build(tree: Path) -> None:
 
 def failing_tests(tree: Path, suites: list[str]) -> list[str]:
     """Run tests of a copy, return the names of those that fail; a run that breaks down counts as one."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", *suites]
-    try:
-        done = subprocess.run(
-            command, cwd=tree, env=_environment(tree), capture_output=True, text=True, timeout=_TESTS_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return [f"(no end after {_TESTS_TIMEOUT_S} s)"]
+    # A folder of its own for the tests' files: others' test runs tidy up in the common one. Socket paths are short.
+    with tempfile.TemporaryDirectory(prefix="m-", ignore_cleanup_errors=True) as scratch:
+        options = ("-q", "-p", "no:cacheprovider", "--tb=no", f"--basetemp={scratch}/t")
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", *options, *suites],
+                cwd=tree,
+                env=_environment(tree),
+                capture_output=True,
+                text=True,
+                timeout=_TESTS_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return [f"(no end after {_TESTS_TIMEOUT_S} s)"]
     if done.returncode == _PASSED:
         return []
     failed = list(dict.fromkeys(_FAILED.findall(done.stdout)))

@@ -99,10 +99,9 @@ MUTATIONS: Final = (
         "retry executed twice",
         (
             Replacement(
-                "daemon/recollectd/server/writes.py",
-                "            if known is not None:\n                ticket.answer(known.seq, known.reply)\n",
-                "            if known is not None and not author.number:\n"
-                "                ticket.answer(known.seq, known.reply)\n",
+                "daemon/recollectd/memory/sessions.py",
+                "        known = session.outcomes.get(number)\n",
+                "        known = None\n",
             ),
         ),
         ("tests/crash/test_promises.py", "tests/memory", "tests/server"),

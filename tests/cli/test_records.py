@@ -237,5 +237,8 @@ def test_ping_and_status(run: Run, store: FakeStore) -> None:
     shown = run("status").out
     assert "  uptime_s                         1.500\n" in shown
     assert "  commits                          1,234,567\n" in shown
+    assert "  journal_bytes                    67,108,864  (64.0 MiB)\n" in shown
+    assert "  pid                              12345\n" in shown
+    assert "empty\n  none\n" in shown
     assert run("status", "--json", "--namespaces").json()["daemon"]["version"] == "9.9"
     assert store.requests[-1].namespaces  # type: ignore[attr-defined]

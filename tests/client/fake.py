@@ -9,12 +9,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from client.memory_store import NOW, MemoryStore, error_reply
+from recollectd.client.address import reachable
 from recollectd.protocol import errors, frames, limits, table
 from recollectd.protocol.frames import RequestHeader
 from recollectd.protocol.messages.connection import ErrorReply, Hello, Welcome
@@ -75,8 +77,8 @@ class SessionState:
 class FakeDaemon:
     """Listens from the beginning of its `with` block to the end.
 
-    received: every request but hellos, in order. hellos: every hello. refuse_hello: an error for the next hellos.
-    executed: the requests carried out, in order: none twice, or exactly-once is broken.
+    received: every request but hellos, in order. hellos: every hello. refuse_hello: gives the error for a hello, if
+    any. executed: the requests carried out, in order: none twice, or exactly-once is broken.
     """
 
     def __init__(self, path: Path | None = None, script: Script | None = None) -> None:
@@ -88,7 +90,7 @@ class FakeDaemon:
         self.received: list[Received] = []
         self.hellos: list[Hello] = []
         self.executed: list[Message] = []
-        self.refuse_hello: errors.RecollectdError | None = None
+        self.refuse_hello: Callable[[Hello], errors.RecollectdError | None] = lambda hello: None
         self.greet: Callable[[socket.socket], None] | None = None
         self.failures: list[BaseException] = []
         self.limits: dict[str, int] = {}
@@ -124,7 +126,8 @@ class FakeDaemon:
         if self.path:
             self.path.unlink(missing_ok=True)
             listener = socket.socket(socket.AF_UNIX)
-            listener.bind(str(self.path))
+            with reachable(str(self.path)) as path:
+                listener.bind(path)
         else:
             listener = socket.socket()
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -256,8 +259,8 @@ class FakeDaemon:
         self.hellos.append(hello)
         reply: Reply
         session_id = hello.session_id
-        if self.refuse_hello is not None:
-            reply = error_reply(self.refuse_hello)
+        if (refusal := self.refuse_hello(hello)) is not None:
+            reply = error_reply(refusal)
         else:
             if session_id not in self.sessions:
                 session_id = b"%016d" % len(self.hellos)
@@ -281,9 +284,7 @@ class FakeDaemon:
                 connection.sendall(frame)
         self.changed.notify_all()
 
-    def _execute(
-        self, connection: socket.socket, session: SessionState, received: Received
-    ) -> tuple[Reply, int]:
+    def _execute(self, connection: socket.socket, session: SessionState, received: Received) -> tuple[Reply, int]:
         """Carry a request out, a write at most once."""
         header, request = received.header, received.request
         if isinstance(request, Watch):
@@ -312,10 +313,8 @@ class FakeDaemon:
 
 
 def _shut(connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
 
 
 def each_once(action: Action, kind: type[Message]) -> Script:

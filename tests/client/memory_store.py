@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from msgspec import Raw
+
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import connection, conversations, logs, state
 from recollectd.protocol.messages import transactions as multi
@@ -68,9 +69,7 @@ class MemoryStore:
         revision = self._write(Kind.STATE, request.namespace, request.key)
         self.position += 1
         expires_at = None if request.ttl_us is None else self.time + request.ttl_us
-        record = state.StateRecord(
-            request.key, request.value, version + 1, self.time, self.time, expires_at, revision
-        )
+        record = state.StateRecord(request.key, request.value, version + 1, self.time, self.time, expires_at, revision)
         self.records[request.namespace, request.key] = record
         return state.StateStored(record.version, record.created_at, record.updated_at, record.expires_at)
 
@@ -99,9 +98,7 @@ class MemoryStore:
         if record is None:
             raise errors.NotFound("no such record", field="key")
         self.position += 1
-        return state.StateTouched(
-            record.version, None if request.ttl_us is None else self.time + request.ttl_us
-        )
+        return state.StateTouched(record.version, None if request.ttl_us is None else self.time + request.ttl_us)
 
     def _StateHistory(self, request: state.StateHistory) -> Reply:
         record = self.records.get((request.namespace, request.key))
@@ -110,8 +107,7 @@ class MemoryStore:
         newest = record.version if request.before_version is None else request.before_version - 1
         oldest = max(newest - min(request.limit, self.page_items), 0)
         found = tuple(
-            state.StateVersion(number, Raw(b"\x01"), NOW + number, None, False)
-            for number in range(newest, oldest, -1)
+            state.StateVersion(number, Raw(b"\x01"), NOW + number, None, False) for number in range(newest, oldest, -1)
         )
         return state.StateVersions(found, oldest + 1 if oldest else 0, 1)
 
@@ -230,9 +226,7 @@ class MemoryStore:
             if message_id in known:
                 if not request.skip_duplicates:
                     raise errors.AlreadyExists("there is such a message", field="message_id")
-                stored.append(
-                    conversations.MessageStored(message_id, new.role, NOW, known[message_id].position, True)
-                )
+                stored.append(conversations.MessageStored(message_id, new.role, NOW, known[message_id].position, True))
                 continue
             position = len(messages)
             messages.append(
@@ -269,14 +263,10 @@ class MemoryStore:
 
     def _conversation_info(self, namespace: tuple[str, ...], name: str) -> conversations.ConversationInfo:
         revision = self.revisions[Kind.CONVERSATION, namespace, name]
-        return conversations.ConversationInfo(
-            name, NOW, NOW, len(self.messages[namespace, name]), None, revision
-        )
+        return conversations.ConversationInfo(name, NOW, NOW, len(self.messages[namespace, name]), None, revision)
 
     def _ConversationList(self, request: conversations.ConversationList) -> Reply:
-        found = [
-            self._conversation_info(space, name) for space, name in self.messages if space == request.namespace
-        ]
+        found = [self._conversation_info(space, name) for space, name in self.messages if space == request.namespace]
         return conversations.ConversationPage(tuple(found), b"")
 
     def _ConversationDelete(self, request: conversations.ConversationDelete) -> Reply:

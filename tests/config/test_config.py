@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from recollectd.config import OPTION_BY_PATH, OPTIONS, Config, ConfigError, load, origin_of, template, value_of
+from recollectd.journal.interface import SEGMENT_BYTES_MIN
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -52,7 +54,7 @@ def test_each_option_can_be_set_by_its_variable(declared: Any) -> None:
         "listen.socket_mode": ("0600", "0600"),
         "listen.tcp": ("127.0.0.1:7700, [::1]:7700", ["127.0.0.1:7700", "[::1]:7700"]),
     }
-    is_number = isinstance(declared.default, int)
+    is_number = isinstance(declared.default, int | float)
     text, expected = samples.get(declared.path, (str(declared.meta.ge), declared.meta.ge) if is_number else ("x", "x"))
     if declared.path == "server.unapplied_bytes_max":  # may not be smaller than a batch
         text, expected = "4194304", 4_194_304
@@ -102,6 +104,8 @@ def test_all_problems_are_told_at_once() -> None:
         ("listen.tcp", ["example.org:80"]),
         ("listen.tcp", ["::1:80"]),
         ("data.directory", 3),
+        ("server.exit_when_idle_s", "nan"),
+        ("server.exit_when_idle_s", "-1"),
     ],
 )
 def test_values_of_the_wrong_kind_are_refused(path: str, value: object) -> None:
@@ -136,6 +140,16 @@ def test_options_that_contradict_each_other_are_refused() -> None:
     assert "server.unapplied_bytes_max" in said
 
 
+def test_numbers_with_fractions() -> None:
+    assert load({"server.exit_when_idle_s": "0.5"}).server.exit_when_idle_s == 0.5
+    assert load({"server.exit_when_idle_s": "1e+06"}).server.exit_when_idle_s == 1_000_000
+    assert load({"server.exit_when_idle_s": 60}).server.exit_when_idle_s == 60
+
+
+def test_every_acceptable_segment_is_one_the_journal_accepts() -> None:
+    assert OPTION_BY_PATH["journal.segment_bytes"].meta.ge == SEGMENT_BYTES_MIN
+
+
 def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
     assert "is not TOML" in _problems(file=_file(tmp_path, "[server\n"))
     assert "must be a table" in _problems(file=_file(tmp_path, "server = 3\n"))
@@ -162,5 +176,5 @@ def test_every_option_says_everything() -> None:
         for said in (text.meaning, text.raising, text.lowering, text.unsure):
             assert said.endswith("."), f"{declared.path}: {said}"
         assert text.unit or "one of" in declared.expected, declared.path
-        if isinstance(declared.default, int):
+        if isinstance(declared.default, int | float):
             assert None not in (declared.meta.ge, declared.meta.le), f"{declared.path} is not bounded"

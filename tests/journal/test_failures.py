@@ -114,6 +114,8 @@ def test_a_rotation_that_fails_ends_the_journal(directory: Path) -> None:
     failure = wait_for_failure(journal)
     assert (failure.errno, failure.step) == (errno.EISDIR, "renaming of the next segment")
     assert journal.synced_seq == 1
+    assert journal.trim(10**9) == 0, "the only segment there is would be deleted in favour of one that is not"
+    assert (directory / NAME).exists()
     journal.close()
 
 
@@ -129,6 +131,21 @@ def test_what_was_not_proven_durable_is_written_again(directory: Path, monkeypat
     monkeypatch.setattr(recovery, "write_all", record)
     reopen(directory).close()
     assert written == [(image.offsets[2], image.batches[2] + image.batches[3])]
+
+
+def test_a_segment_with_a_successor_needs_no_writing_again(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was synced before that one was used, whatever the batches in it say."""
+    first = SegmentImage().add(synced=0).add(b"x" * 500, synced=0).add(b"y", synced=0)
+    second = first.successor().add(b"z", synced=0)
+    lay_out(directory, first, second)
+    written: list[tuple[int, bytes]] = []
+
+    def record(fd: int, data: bytes, offset: int) -> None:
+        written.append((offset, bytes(data)))
+
+    monkeypatch.setattr(recovery, "write_all", record)
+    reopen(directory).close()
+    assert written == [(second.offsets[0], second.batches[0])]
 
 
 def test_an_opening_that_cannot_sync_fails(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,20 @@ OPTIONS: Final = JournalOptions(segment_bytes=16 * 1024, compress_bytes_min=500)
 SECTOR: Final = 512
 
 
+def first_unsure(batches: list[BatchReport]) -> int:
+    """Return the offset from which a power cut may take back sectors, right after the last of these was written.
+
+    The writer's two promises: what a batch vouches for is durable, and so is a sealing batch before another is written.
+    """
+    last = batches[-1]
+    offset = last.offset
+    for batch in reversed(batches[:-1]):
+        if batch.sealing or last.sealing or batch.first_seq <= last.synced_seq:
+            break
+        offset = batch.offset
+    return offset
+
+
 def put_back(directory: Path, rng: random.Random, *, power_cut: bool) -> tuple[int, int]:
     """Undo what happened after one of the last batches was written; return what was durable and what was written."""
     batches = [report for report in inspect_journal(directory) if isinstance(report, BatchReport)]
@@ -37,11 +51,11 @@ def put_back(directory: Path, rng: random.Random, *, power_cut: bool) -> tuple[i
     data = bytearray(path.read_bytes())
     end = last.offset + last.bytes
     data[end:] = bytes(len(data) - end)
-    unsynced = [batch.offset for batch in batches if batch.segment == path.name and batch.first_seq > last.synced_seq]
-    if power_cut and not last.sealing:
-        for begins in range(unsynced[0] // SECTOR * SECTOR, end, SECTOR):
+    if power_cut:
+        unsure = first_unsure([batch for batch in batches if batch.segment == path.name and batch.offset < end])
+        for begins in range(unsure // SECTOR * SECTOR, end, SECTOR):
             if rng.random() < 0.5:
-                lost = slice(max(begins, unsynced[0]), min(begins + SECTOR, end))
+                lost = slice(max(begins, unsure), min(begins + SECTOR, end))
                 data[lost] = bytes(lost.stop - lost.start)
     path.write_bytes(data)
     return last.synced_seq, last.first_seq + last.entry_count - 1
@@ -70,6 +84,14 @@ class JournalMachine(RuleBasedStateMachine):
         entries = [bytes([seed % 256]) * size if compressible else rng.randbytes(size) for size in sizes]
         self.model += entries
         assert self.journal.append(entries, len(self.model)) == len(self.model)
+
+    @rule(count=st.integers(2, 40), size=st.integers(0, 700), seed=st.integers(0, 2**32))
+    def append_in_a_row(self, count: int, size: int, seed: int) -> None:
+        """Faster than a disk syncs, so that several batches are in flight."""
+        entry = random.Random(seed).randbytes(size)
+        for _ in range(count):
+            self.model.append(entry)
+            self.journal.append([entry], len(self.model))
 
     @rule(size=st.integers(PACK_INLINE_BYTES_MAX, PACK_INLINE_BYTES_MAX + 1000))
     def append_large(self, size: int) -> None:

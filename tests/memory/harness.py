@@ -6,6 +6,7 @@ Requests and replies go through their wire bytes, commits through the journal's.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -159,6 +160,14 @@ def finish(
         return result
 
 
+def apply_commits(engine: MemoryEngine, items: Sequence[tuple[int, commits.Commit]]) -> None:
+    """Write the rows of commits (seq, commit) as one batch."""
+    writes: list[Write] = []
+    for seq, commit in items:
+        writes_of(seq, commit, writes)
+    engine.write(writes, items[-1][0])
+
+
 def over_the_wire(request: Message) -> Any:
     """Return the request as the daemon gets it."""
     return table.decode_request(table.encode(request))
@@ -277,6 +286,16 @@ class Store:
             self.learn(result)
         raise AssertionError("the write does not come to an end")
 
+    def sequence_prepared(self, operation: WriteOperation[Any]) -> Sequenced:
+        """Sequence a write that a test has prepared, and leave it waiting."""
+        result = self.sequencer.sequence(operation, THE_DAEMON, self.now)
+        if not isinstance(result, Sequenced):
+            self.learn(result)
+            result = self.sequencer.sequence(operation, THE_DAEMON, self.now)
+        assert isinstance(result, Sequenced)
+        self.waiting.append(result)
+        return result
+
     def prepare(self, operation: WriteOperation[Any]) -> None:
         finish(operation.prepare(self.view()), self.engine)
 
@@ -292,12 +311,7 @@ class Store:
             self.prepare(operation)
         if operation.idle:
             return False
-        result = self.sequencer.sequence(operation, THE_DAEMON, self.now)
-        if not isinstance(result, Sequenced):
-            self.learn(result)
-            result = self.sequencer.sequence(operation, THE_DAEMON, self.now)
-        assert isinstance(result, Sequenced)
-        self.waiting.append(result)
+        self.sequence_prepared(operation)
         self.apply()
         return True
 
@@ -308,7 +322,10 @@ class Store:
         if not items:
             return
         self.journal += [item.payload for item in items]
-        self.engine.write(writes_of((item.seq, item.commit) for item in items), items[-1].seq)
+        writes: list[Write] = []
+        for item in items:
+            writes_of(item.seq, item.commit, writes)
+        self.engine.write(writes, items[-1].seq)
         for item in items:
             self.sequencer.applied(item.seq, item.commit, item.changed)
             self.sessions.apply(item.seq, item.commit)
@@ -345,7 +362,10 @@ class Store:
         decoded = [(seq, commits.decode(payload)) for seq, payload in enumerate(self.journal[:to], start=1)][start:]
         for first in range(0, len(decoded), batch):
             step = decoded[first : first + batch]
-            engine.write(writes_of(step), step[-1][0])
+            writes: list[Write] = []
+            for seq, commit in step:
+                writes_of(seq, commit, writes)
+            engine.write(writes, step[-1][0])
         return engine
 
     def check_replay(self, start: int | None = None) -> None:
@@ -364,6 +384,12 @@ def records(engine: MemoryEngine) -> dict[Family, dict[bytes, bytes]]:
         family: {key: value for key, value in rows.items() if key != SESSIONS_KEY and key[:1] != INDEX_SESSION}
         for family, rows in engine.families.items()
     }
+
+
+def digest(engine: MemoryEngine) -> str:
+    """Return what two engines with the same records have in common."""
+    rows = sorted((family, key, value) for family, found in records(engine).items() for key, value in found.items())
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 class ListJournal:

@@ -105,18 +105,43 @@ def test_golden_segment_header(rig: Rig, tmp_path: Path) -> None:
     assert not (tmp_path / "spare").exists()
 
 
+def keep_busy(rig: Rig) -> None:
+    """Give the thread so much to do that what follows is queued, and then done, together."""
+    rig.append(bytes(32 * 1024 * 1024))
+
+
 def test_batches_after_a_rotation_use_the_new_file_and_secret(rig: Rig, tmp_path: Path) -> None:
+    keep_busy(rig)
+    offset = rig.offset
     rig.append(b"a")
     spare = os.open(tmp_path / "spare", os.O_RDWR | os.O_CREAT)
-    header = segment_header_image(epoch=3, first_seq=8, previous=0, secret=SECRET + 1)
+    header = segment_header_image(epoch=3, first_seq=9, previous=0, secret=SECRET + 1)
     rig.writer.rotate(spare, header=header, spare_name=b"spare", name=b"next")
     rig.offset = OFFSET
     rig.append(b"b")
     rig.writer.drain()
-    (previous,) = struct.unpack_from("<Q", rig.path.read_bytes(), OFFSET + 64)
+    (previous,) = struct.unpack_from("<Q", rig.path.read_bytes(), offset + 64)
+    # synced_seq 8: the old segment was synced before the new one was used.
     assert (tmp_path / "next").read_bytes()[OFFSET:] == batch_image(
-        [b"b"], epoch=3, first_seq=8, time_us=1_000_000, synced_seq=7, previous=previous, secret=SECRET + 1
+        [b"b"], epoch=3, first_seq=9, time_us=1_000_000, synced_seq=8, previous=previous, secret=SECRET + 1
     )
+
+
+def test_batches_queued_together_share_a_sync(rig: Rig) -> None:
+    keep_busy(rig)
+    for _ in range(10):
+        rig.append(b"a")
+    rig.writer.drain()
+    assert rig.writer.statistics()["syncs"] < 11
+
+
+def test_a_sealing_batch_is_synced_before_another_is_written(rig: Rig) -> None:
+    """Although they are queued together: recovery relies on it."""
+    keep_busy(rig)
+    rig.append()
+    rig.append(b"a")
+    rig.writer.drain()
+    assert rig.writer.statistics()["syncs"] == 3
 
 
 def test_progress_reaches_the_last_seq_and_clears_the_descriptor(rig: Rig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -85,7 +86,12 @@ class FakeClient(Everything[Blocking]):
         return _Batch(self._store, self.namespace, raises=raises)
 
     def transact(self, function: Callable[[Any], T], *, attempts: int = 10) -> T:
-        return function(self)
+        before = copy.deepcopy((self._store.states, self._store.logs, self._store.talks))
+        try:
+            return function(self)
+        except Exception:
+            self._store.states, self._store.logs, self._store.talks = before
+            raise
 
     def close(self) -> None:
         pass

@@ -83,7 +83,8 @@ class FakeStore:
         return connection.Pong(self.now)
 
     def _StatusRequest(self, request: connection.StatusRequest) -> connection.Status:
-        return connection.Status({"daemon": {"version": "9.9", "uptime_s": 1.5, "commits": 1234567}, "empty": {}})
+        daemon = {"version": "9.9", "uptime_s": 1.5, "commits": 1_234_567, "pid": 12_345, "journal_bytes": 64 << 20}
+        return connection.Status({"daemon": daemon, "empty": {}})
 
     def _NamespaceList(self, request: connection.NamespaceList) -> connection.NamespacePage:
         known = {namespace for kind in (self.states, self.logs, self.talks) for namespace, _ in kind}

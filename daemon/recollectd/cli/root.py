@@ -14,6 +14,8 @@ from recollectd.cli.exits import ExitCode
 from recollectd.cli.failures import report, show
 
 PROGRAM: Final = "recollectd"
+HELP_WIDTH: Final = 62
+"""Characters of a command's first sentence that fit beside its name."""
 
 # name -> module below recollectd.cli and the command in it; by the headings of `recollectd --help`.
 COMMANDS: Final[dict[str, dict[str, str]]] = {
@@ -61,8 +63,8 @@ class Root(click.Group):
         """Write the commands under their headings."""
         for heading, commands in COMMANDS.items():
             with formatter.section(heading):
-                known = ((name, self.get_command(ctx, name)) for name in commands)
-                formatter.write_dl([(name, command.get_short_help_str()) for name, command in known if command])
+                known = [(name, self.get_command(ctx, name)) for name in commands]
+                formatter.write_dl([(name, found.get_short_help_str(HELP_WIDTH)) for name, found in known if found])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader of the output that went away is not worth a message."""
@@ -100,7 +102,13 @@ class Root(click.Group):
         sys.exit(ended if isinstance(ended, int) else ExitCode.OK)
 
 
-@click.group(PROGRAM, cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {code:3d}  {code.meaning}" for code in ExitCode)
+
+
+SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(PROGRAM, cls=Root, epilog=EPILOG, context_settings=SETTINGS)
 @click.version_option(recollectd.__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def root() -> None:
     """The memory of AI agents, as a daemon: state, logs and conversations in one durable, ordered, atomic store.

@@ -56,6 +56,17 @@ def to_json(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no msgpack value")
 
 
+def to_plain_json(value: Any) -> Any:
+    """Return a value as JSON in which nothing is tagged that JSON can say: what came from JSON is what it was."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [to_plain_json(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: to_plain_json(item) for key, item in value.items()}
+    return to_json(value)
+
+
 def from_json(value: Any) -> Any:
     """Return the value that `to_json` wrote. Raises TagError."""
     if isinstance(value, dict):

@@ -11,6 +11,7 @@ from recollectd.protocol import errors
 
 URL_VARIABLE: Final = "RECOLLECTD_URL"
 URL_DEFAULT: Final = "unix:///run/recollectd/recollectd.sock"
+PORT_MAX: Final = 65_535
 UNIX_PATH_BYTES_MAX: Final = 107
 """`sun_path` of a Unix socket address, less its closing zero."""
 
@@ -40,8 +41,10 @@ def parse_url(url: str | None) -> Address:
     if text.startswith("tcp://"):
         host, colon, port = text.removeprefix("tcp://").removesuffix("/").rpartition(":")
         bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") and host.endswith("]") else host
-        if colon and bare and (":" not in bare or bare != host) and port.isascii() and port.isdigit():
-            return Address("", bare, int(port))
+        bracketed = bare != host
+        if colon and bare and bracketed == (":" in bare) and port.isascii() and port.isdigit():
+            if 0 < int(port) <= PORT_MAX:
+                return Address("", bare, int(port))
     raise errors.InvalidArgument(f"{text!r} is neither unix:///PATH nor tcp://HOST:PORT", field="url")
 
 

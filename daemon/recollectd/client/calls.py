@@ -4,20 +4,22 @@ A method of a kind of record (`kinds/`) checks its arguments and returns a `Call
 the result. It performs nothing. Its decorator says what it is, and the *style* of the object it is called on says
 what comes of it, at run time through the object's `Face` and for type checkers through the overloads below:
 
-    |                | query, command    | operation         | walk             |
-    |----------------|-------------------|-------------------|------------------|
-    | Blocking       | result            | result            | iterator         |
-    | Awaiting       | awaitable         | awaitable         | async iterator   |
-    | Pipelining     | handle            | handle            |                  |
-    | AsyncPipelining| future            | future            |                  |
-    | Batching       |                   | handle            |                  |
-    | Transacting    | result (no command)| None             | iterator         |
-    | AsyncTransacting | awaitable (no command) | None       | async iterator   |
+    | style            | query            | operation        | command          | walk           |
+    |------------------|------------------|------------------|------------------|----------------|
+    | Blocking         | result           | result           | result           | iterator       |
+    | Awaiting         | awaitable        | awaitable        | awaitable        | async iterator |
+    | Pipelining       | handle           | handle           | handle           | refused        |
+    | AsyncPipelining  | awaitable handle | awaitable handle | awaitable handle | refused        |
+    | Batching         | refused          | handle           | refused          | refused        |
+    | Transacting      | result           | None             | refused          | iterator       |
+    | AsyncTransacting | awaitable        | None             | refused          | async iterator |
+
+What is refused is refused by type checkers, and at run time as InvalidArgument.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
@@ -26,6 +28,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from typing import Self
 
+    from recollectd.client.aio.pipeline import AsyncHandle
     from recollectd.client.handles import Handle
     from recollectd.protocol.messages.fields import Message
 
@@ -121,7 +124,7 @@ class Pipelining:
 
 
 class AsyncPipelining:
-    """A call is sent at once and returns a future of its result."""
+    """A call is sent at once and returns a handle of its result to await."""
 
 
 class Batching:
@@ -176,7 +179,7 @@ class query(_Declared[P, T]):
     @overload
     def __get__(self, calls: Calls[Pipelining], owner: type) -> Callable[P, Handle[T]]: ...
     @overload
-    def __get__(self, calls: Calls[AsyncPipelining], owner: type) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, calls: Calls[AsyncPipelining], owner: type) -> Callable[P, AsyncHandle[T]]: ...
     def __get__(self, calls: Any, owner: type) -> Any:
         """Tell type checkers what calling the method gives."""
         _replaced()
@@ -194,7 +197,7 @@ class operation(_Declared[P, T]):
     @overload
     def __get__(self, calls: Calls[Pipelining] | Calls[Batching], owner: type) -> Callable[P, Handle[T]]: ...
     @overload
-    def __get__(self, calls: Calls[AsyncPipelining], owner: type) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, calls: Calls[AsyncPipelining], owner: type) -> Callable[P, AsyncHandle[T]]: ...
     @overload
     def __get__(self, calls: Collecting, owner: type) -> Callable[P, None]: ...
     def __get__(self, calls: Any, owner: type) -> Any:
@@ -214,7 +217,7 @@ class command(_Declared[P, T]):
     @overload
     def __get__(self, calls: Calls[Pipelining], owner: type) -> Callable[P, Handle[T]]: ...
     @overload
-    def __get__(self, calls: Calls[AsyncPipelining], owner: type) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, calls: Calls[AsyncPipelining], owner: type) -> Callable[P, AsyncHandle[T]]: ...
     def __get__(self, calls: Any, owner: type) -> Any:
         """Tell type checkers what calling the method gives."""
         _replaced()

@@ -11,7 +11,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from recollectd.client.session import from_reply
+from recollectd.client.session import HeaderFields, from_reply
 from recollectd.protocol import errors, frames, limits, table
 from recollectd.protocol.frames import RequestHeader
 from recollectd.protocol.messages.connection import ErrorReply, Hello, Welcome
@@ -70,11 +70,11 @@ class Connection(Generic[Token]):
         size = frames.REQUEST_HEADER.size + len(body)
         return len(self._waiting) < self._requests_max and self._bytes + size <= self._bytes_max
 
-    def send(self, token: Token, header: RequestHeader, body: bytes) -> bytes:
-        """Return a request's frame; its answers will carry the token."""
+    def send(self, token: Token, body: bytes, fields: HeaderFields = (0, 0, 0, 0, 0)) -> bytes:
+        """Return a request's frame; its answers will carry the token. fields: the header's, behind the request id."""
         assert self.welcome is not None, "a request before the welcome"
         request_id = self._free_id()
-        frame = frames.pack_request(header._replace(request_id=request_id), body)
+        frame = frames.pack_request(RequestHeader(request_id, *fields), body)
         self._waiting[request_id] = _Waiting(token, len(frame))
         self._bytes += len(frame)
         return frame

@@ -13,7 +13,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -26,6 +26,7 @@ from recollectd.protocol import errors
 
 START_S_MAX: Final = 120.0
 """Recovery after a crash takes less than a minute; twice that is a defect, or a broken disk."""
+PROGRAM: Final = (sys.executable, "-m", "recollectd")
 _HELLO_S: Final = 5.0
 _POLL_S: Final = 0.02
 _LOG_TAIL_BYTES: Final = 4_096
@@ -33,13 +34,14 @@ _NEEDED: Final = ("rocksdict", "uvloop", "zstandard", "psutil")
 
 
 class LocalDaemon:
-    """The daemon of one folder."""
+    """The daemon of one folder. program: the command that `serve` is a subcommand of."""
 
-    def __init__(self, folder: str | os.PathLike[str], exit_when_idle: float) -> None:
+    def __init__(self, folder: str | os.PathLike[str], exit_when_idle: float, program: Sequence[str] = PROGRAM) -> None:
         if not exit_when_idle > 0:
             raise errors.InvalidArgument(f"must be more than 0 seconds, not {exit_when_idle!r}", field="exit_when_idle")
         self.folder = Path(folder).absolute()
         self._exit_when_idle = exit_when_idle
+        self._program = program
         self._socket = self.folder / "recollectd.sock"
 
     @property
@@ -115,14 +117,14 @@ class LocalDaemon:
                 "must be installed: pip install 'recollectd[daemon]'"
             )
         command = [
-            *(sys.executable, "-m", "recollectd", "serve"),
+            *(*self._program, "serve"),
             *("--data", str(self.folder), "--socket", self._short_socket_path()),
             *("--exit-when-idle", f"{self._exit_when_idle:g}"),
         ]
         log = os.open(self.folder / "daemon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             return os.posix_spawn(
-                sys.executable,
+                command[0],
                 command,
                 os.environ,
                 file_actions=[

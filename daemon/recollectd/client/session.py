@@ -14,12 +14,15 @@ refused. So an abandoned write cannot take effect behind a write that was number
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from recollectd.protocol import errors, limits, table
-from recollectd.protocol.frames import FLAG_ASYNC, REQUEST_HEADER, RequestHeader
+from recollectd.protocol.frames import FLAG_ASYNC, REQUEST_HEADER
 from recollectd.protocol.messages.connection import ErrorReply, Hello, Welcome
 from recollectd.protocol.messages.fields import Message, Reply, Write
+
+HeaderFields: TypeAlias = tuple[int, int, int, int, int]
+"""number, after, deadline_ms, flags and span."""
 
 _ANSWERS: Final = {row.request: frozenset((*row.replies, ErrorReply)) for row in table.REQUESTS}
 _RETRIED: Final = (errors.Busy, errors.ShuttingDown, errors.TooManyConnections)
@@ -127,14 +130,14 @@ class Session:
         self._unanswered.add(self._newest)
         return True
 
-    def header(self, operation: Operation, now: float) -> RequestHeader:
-        """Return an admitted operation's header; the connection puts its request id in."""
+    def header(self, operation: Operation, now: float) -> HeaderFields:
+        """Return an admitted operation's header fields behind the request id, which is the connection's."""
         remaining_ms = round((operation.deadline - now) * 1_000)
         deadline_ms = min(max(remaining_ms, 1), limits.DEADLINE_MS_MAX)
         if operation.is_write:
             span = operation.number - self._oldest
-            return RequestHeader(0, operation.number, 0, deadline_ms, operation.flags, span)
-        return RequestHeader(0, 0, self.position, deadline_ms)
+            return operation.number, 0, deadline_ms, operation.flags, span
+        return 0, self.position, deadline_ms, 0, 0
 
     def answer(self, operation: Operation, position: int, reply: Reply) -> errors.RecollectdError | None:
         """Take the daemon's reply. Returns a refusal worth another attempt; the operation is then not done."""

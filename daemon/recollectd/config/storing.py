@@ -17,7 +17,7 @@ class JournalOptions(Section, frozen=True):
         option(
             "The size of a journal file, allocated ahead. The journal is trimmed by whole files.",
             unit="bytes",
-            ge=64 * KIB,
+            ge=16 * KIB,
             le=4 * GIB,
             raising="Fewer files and fewer changes of file; disk is given back in larger steps.",
             lowering="Disk is given back sooner; every change of file costs two extra syncs.",

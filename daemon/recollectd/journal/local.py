@@ -2,8 +2,8 @@
 
 Batches are packed on the caller's thread; one of more than PACK_INLINE_BYTES_MAX goes to a packer thread, and so does
 whatever follows it until that thread has caught up, which keeps the order. Packed batches are placed (given an offset)
-and queued for the native writer in one step under the lock. What `append` checks beforehand, whether there is room, it
-checks with the size a batch has without compression.
+and queued for the native writer in one step under the lock. Whether there is room is decided before, for a batch that
+is still to be packed with the size it has without compression.
 """
 
 from __future__ import annotations

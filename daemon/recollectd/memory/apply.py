@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from recollectd.memory.commits import APPLY, Commit
 from recollectd.memory.kind import Mark
 from recollectd.storage.keyspace import Write
 
 
-def writes_of(commits: Iterable[tuple[int, Commit]]) -> list[Write]:
-    """Return the rows of commits (seq, commit) in order."""
-    writes: list[Write] = []
-    for seq, commit in commits:
-        mark = Mark(seq, commit.time)
-        for event in commit.events:
-            apply = APPLY.get(type(event))
-            if apply is not None:
-                apply(event, mark, writes)
-    return writes
+def writes_of(seq: int, commit: Commit, writes: list[Write]) -> None:
+    """Add the rows of one commit."""
+    mark = Mark(seq, commit.time)
+    for event in commit.events:
+        apply = APPLY.get(type(event))
+        if apply is not None:
+            apply(event, mark, writes)

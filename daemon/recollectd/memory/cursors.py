@@ -46,7 +46,7 @@ def unpack(cursor: bytes, store_id: bytes, query: bytes) -> bytes:
         raise errors.InvalidCursor("the cursor is longer than any this daemon gives", field="cursor")
     try:
         found = _DECODE(cursor)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise errors.InvalidCursor("the cursor is damaged", field="cursor") from None
     if found.format != _FORMAT or found.checksum != _checksum(found.store, found.query, found.place):
         raise errors.InvalidCursor("the cursor is damaged or from another version", field="cursor")

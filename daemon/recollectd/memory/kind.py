@@ -8,7 +8,7 @@ A kind declares, in its own package:
 - for each request that changes something a `WriteOperation`, run by the sequencer;
 - for each request that reads a `ReadOperation`, run on a worker thread.
 
-A new kind of record is a new package and a line in `recollectd.memory.registry`.
+A new kind of record is a new package and a line in `recollectd.memory.commits`.
 """
 
 from __future__ import annotations
@@ -73,6 +73,9 @@ class Draft(Facts, Protocol):
 
     def put(self, key: bytes, fact: Fact | None) -> None:
         """Say what the row will be once this commit is applied."""
+
+    def withdraw(self, prefix: bytes) -> None:
+        """Say that the rows below a prefix that this commit has put will not be there."""
 
     def emit(self, event: Event) -> None:
         """Add an event to the commit."""

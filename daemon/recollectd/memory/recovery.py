@@ -74,7 +74,8 @@ def _replay(engine: Engine, journal: Journal, sessions: Sessions, sessions_seq: 
     if start == journal.last_seq:
         return 0
     for batch in journal.read(start + 1):
-        pending: list[tuple[int, commits.Commit]] = []
+        writes: list[Write] = []
+        last_seq = 0
         for index, payload in enumerate(batch.entries):
             seq = batch.first_seq + index
             if seq <= start:
@@ -83,9 +84,10 @@ def _replay(engine: Engine, journal: Journal, sessions: Sessions, sessions_seq: 
             if seq > sessions_seq:
                 sessions.apply(seq, commit)
             if seq > engine.applied_seq:
-                pending.append((seq, commit))
-        if pending:
-            write_patiently(engine, writes_of(pending), pending[-1][0])
+                writes_of(seq, commit, writes)
+                last_seq = seq
+        if last_seq:
+            write_patiently(engine, writes, last_seq)
         progress(batch.last_seq - start, journal.last_seq - start)
     return engine.applied_seq - first_applied
 

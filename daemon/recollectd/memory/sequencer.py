@@ -92,6 +92,11 @@ class SequencerDraft:
         self._undo.append((key, self.changed.get(key, _ABSENT)))
         self.changed[key] = fact
 
+    def withdraw(self, prefix: bytes) -> None:
+        """Say that the rows below a prefix that this commit has put will not be there."""
+        for key in [key for key in self.changed if key.startswith(prefix)]:
+            self.put(key, None)
+
     def emit(self, event: Event) -> None:
         """Add an event."""
         self.events.append(event)

@@ -56,10 +56,11 @@ class Session:
 
     def remember(self, number: int, floor: int, outcome: Outcome, time: int) -> None:
         """Add an outcome; forget those below the floor that the write brought, and below the window."""
-        self.outcomes[number] = outcome
         self.highest = max(self.highest, number)
         self.used_at = time
         floor = max(self.floor, min(floor, number), self.highest - limits.SESSION_WINDOW_NUMBERS + 1)
+        if number >= floor:  # else it was overtaken, on its way, by one a window ahead
+            self.outcomes[number] = outcome
         if floor - self.floor > len(self.outcomes):
             self.outcomes = {kept: what for kept, what in self.outcomes.items() if kept >= floor}
         else:
@@ -77,6 +78,9 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def __contains__(self, session_id: bytes) -> bool:
+        return session_id in self._sessions
 
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Take up sessions from their rows (key, value)."""

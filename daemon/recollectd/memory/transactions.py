@@ -13,7 +13,7 @@ from recollectd.memory.state.events import StateHead
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import transactions as messages
 from recollectd.protocol.messages.fields import Kind, Write
-from recollectd.storage.keyspace import kind_prefix, record_key
+from recollectd.storage.keyspace import kind_prefix, namespace_bytes, record_key
 
 _SINGLE: dict[type[Write], type[WriteOperation[Any]]] = {
     request: operation for kind in KINDS for request, operation in kind.writes.items()
@@ -70,6 +70,7 @@ class Transaction(_Several):
         for index, guard in enumerate(request.guards):
             if guard.kind not in _GUARDED_KINDS:
                 raise errors.InvalidArgument(f"there is no kind {guard.kind}", field=f"guards[{index}].kind")
+            namespace_bytes(guard.namespace, f"guards[{index}].namespace")
             if isinstance(guard, messages.RecordGuard):
                 keys.append(record_key(Kind(guard.kind), guard.namespace, guard.key, f"guards[{index}].key"))
         self._guard_keys = tuple(keys)

@@ -69,14 +69,15 @@ def page(view: View, walk: Walk, cursor: bytes, limit: int, wanted: Callable[[by
     found: list[tuple[bytes, bytes]] = []
     examined = 0
     while examined < limits.SCAN_KEYS_EXAMINED_MAX:
-        step = view.walk(Family.HEADS, start, stop, reverse=walk.reverse, keys_max=min(_STEP_KEYS, limit + 16))
+        keys_max = min(_STEP_KEYS, limit + 16, limits.SCAN_KEYS_EXAMINED_MAX - examined)
+        step = view.walk(Family.HEADS, start, stop, reverse=walk.reverse, keys_max=keys_max)
         for key, row in step:
             examined += 1
             if wanted(row) and (walk.matches is None or walk.matches(key[key_at:].decode())):
                 found.append((key, row))
                 if len(found) == limit:
                     return Walked(found, cursors.pack(view.store_id, walk.query, key))
-        if len(step) < min(_STEP_KEYS, limit + 16):
+        if len(step) < keys_max:
             return Walked(found, b"")
         last = step[-1][0]
         start, stop = (start, last) if walk.reverse else (last + b"\0", stop)

@@ -23,6 +23,7 @@ from recollectd.memory.sequencer import Sequenced, Sequencer
 from recollectd.memory.sessions import Sessions
 from recollectd.protocol import errors
 from recollectd.server.lanes import Ticket
+from recollectd.storage.disk import DiskGuard
 from recollectd.storage.engine import Engine
 from recollectd.storage.engine_errors import EngineFull, EngineStalled
 from recollectd.storage.keyspace import Write
@@ -34,6 +35,9 @@ log = logging.getLogger("recollectd.commit")
 _SMALL_BYTES = 128 * 1024
 _SMALL_GROUP_BYTES_MAX = 1024 * 1024
 
+# 1,000 rows hold the interpreter for some 1.5 ms.
+_STEP_WRITES = 1_000
+
 _STALL_DELAY_S_MIN = 0.001
 _STALL_DELAY_S_MAX = 0.1
 _FULL_DELAY_S = 0.05
@@ -41,8 +45,8 @@ _FULL_DELAY_S = 0.05
 _Item = tuple[Ticket, Sequenced]
 
 
-class _Stalled(NamedTuple):
-    """Rows that RocksDB would not take yet, and the writes they belong to."""
+class _Step(NamedTuple):
+    """Rows on their way into RocksDB, and the commits they belong to."""
 
     items: list[_Item]
     writes: list[Write]
@@ -60,6 +64,7 @@ class Committer:
         journal: Journal,
         engine: Engine,
         sessions: Sessions,
+        disk: DiskGuard,
         fatal: Callable[[BaseException], None],
     ) -> None:
         self._loop = loop
@@ -67,15 +72,17 @@ class Committer:
         self._journal = journal
         self._engine = engine
         self._sessions = sessions
+        self._disk = disk
         self._fatal = fatal
         self._batch_commits_max = config.server.batch_commits_max
         self._batch_bytes_max = config.server.batch_bytes_max
         self._seal_idle_s = config.journal.seal_idle_ms / 1_000
         self._ready: deque[_Item] = deque()
         self._written: deque[_Item] = deque()  # in the journal's file or on its way there, not durable yet
-        self._to_apply: list[_Item] = []
-        self._stalled: _Stalled | None = None
+        self._to_apply: deque[_Item] = deque()
+        self._step: _Step | None = None
         self._stall_delay_s = _STALL_DELAY_S_MIN
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._flush_scheduled = False
         self._seal_timer: asyncio.TimerHandle | None = None
         self._sealed_seq = journal.last_seq
@@ -147,7 +154,7 @@ class Committer:
 
     def _no_room(self) -> None:
         """The journal cannot take a batch. Once nothing else is under way, take back what waits for it and say so."""
-        if self._to_apply or self._stalled:
+        if self._to_apply or self._step:
             self._loop.call_later(_FULL_DELAY_S, self._flush)
             return
         log.error("no room for the journal; %d writes are refused", len(self._ready))
@@ -181,33 +188,46 @@ class Committer:
         self._apply()
 
     def _apply(self) -> None:
-        """Make durable commits visible and answer them."""
-        if self._stalled is None:
+        """Make durable commits visible and answer them, a step at a time: RocksDB holds the interpreter."""
+        if self._step is None:
             if not self._to_apply:
                 return
-            items, self._to_apply = self._to_apply, []
-            self._stalled = _Stalled(items, writes_of((each.seq, each.commit) for _, each in items))
-        items, writes = self._stalled
+            self._step = self._next_step()
+        elif self._stall_timer is not None:
+            return
+        items, writes = self._step
         try:
             self._engine.write(writes, items[-1][1].seq)
         except (EngineStalled, EngineFull) as error:
             self.stalls += 1
-            log.log(logging.DEBUG if isinstance(error, EngineStalled) else logging.ERROR, "apply waits: %s", error)
-            self._loop.call_later(self._stall_delay_s, self._apply_again)
+            if isinstance(error, EngineFull):
+                log.error("apply waits for room: %s", error)
+                self._loop.run_in_executor(None, self._disk.release_ballast)  # what RocksDB needs to go on
+            self._stall_timer = self._loop.call_later(self._stall_delay_s, self._apply_again)
             self._stall_delay_s = min(self._stall_delay_s * 2, _STALL_DELAY_S_MAX)
             return
         except BaseException as error:
             self._fatal(error)
             return
-        self._stalled = None
+        self._step = None
         self._stall_delay_s = _STALL_DELAY_S_MIN
         self._finish(items)
         if self._to_apply:
             self._loop.call_soon(self._apply)
 
+    def _next_step(self) -> _Step:
+        """Take the next durable commits, about as many as make _STEP_WRITES rows."""
+        items: list[_Item] = []
+        writes: list[Write] = []
+        while self._to_apply and len(writes) < _STEP_WRITES:
+            item = self._to_apply.popleft()
+            items.append(item)
+            writes_of(item[1].seq, item[1].commit, writes)
+        return _Step(items, writes)
+
     def _apply_again(self) -> None:
-        if self._stalled is not None:
-            self._apply()
+        self._stall_timer = None
+        self._apply()
 
     def _finish(self, items: list[_Item]) -> None:
         """Commits are applied: bring the views in memory along, then reply."""
@@ -234,7 +254,7 @@ class Committer:
     @property
     def idle(self) -> bool:
         """Whether every write taken is applied and answered."""
-        return not (self._ready or self._written or self._to_apply or self._stalled)
+        return not (self._ready or self._written or self._to_apply or self._step)
 
     async def drained(self) -> None:
         """Wait until every write taken is applied and answered."""

@@ -47,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         self.client_name = ""
         self.welcomed = False
         self.closed = False
+        self.ending = False
         self._no_more_requests = False
         self.idle_timeout_s = dispatcher.idle_timeout_s
         self.last_frame_at = dispatcher.loop.time()
@@ -67,7 +68,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: what was asked for goes on, its replies go nowhere."""
-        self.closed = True
+        self.closed = self.ending = True
         self._unsent.clear()
         self._dispatcher.leave(self)
 
@@ -82,8 +83,8 @@ class Connection(asyncio.BufferedProtocol):
             missing = len(frames.PREAMBLE) - len(self._preamble)
             self._preamble += bytes(data[:missing])
             data = data[missing:]
-            if len(self._preamble) == len(frames.PREAMBLE) and self._preamble[:4] != frames.PREAMBLE[:4]:
-                self._lose_framing("this is not a recollectd client: the preamble is wrong")
+            if self._preamble != frames.PREAMBLE[: len(self._preamble)]:
+                self._lose_framing("this is no recollectd client, or one of another framing: the preamble is wrong")
                 return
         try:
             whole = self._splitter.feed(data)
@@ -93,7 +94,7 @@ class Connection(asyncio.BufferedProtocol):
         if whole:
             self.last_frame_at = self._dispatcher.loop.time()
         for frame in whole:
-            if self.closed:
+            if self.ending:
                 return
             self._take(frame)
 
@@ -186,10 +187,16 @@ class Connection(asyncio.BufferedProtocol):
         return bool(self.requests_in_flight or self.watchers)
 
     def end(self) -> None:
-        """Send what is queued and close."""
+        """Send what is queued and close; nothing more is carried out."""
+        self.ending = True
         self._flush()
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close now, whatever the client has not taken yet."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 def principal_of(transport: asyncio.BaseTransport) -> str:

@@ -102,6 +102,7 @@ class Daemon:
             journal=self.journal,
             engine=self.engine,
             sessions=self.sessions,
+            disk=self.disk,
             fatal=self.fatal,
         )
         self._reads = ReadExecutor(
@@ -122,6 +123,7 @@ class Daemon:
             clock=self.clock,
             disk=self.disk,
             unapplied_bytes_max=config.server.unapplied_bytes_max,
+            sessions_max=config.server.sessions_max,
         )
         self._assemble_outside()
 
@@ -145,7 +147,7 @@ class Daemon:
             committer=self.committer,
             sessions=self.sessions,
             watches=self.watches,
-            clock=self.clock,
+            now=self._journal_time,
             status=self._answer_status,
         )
         self.chores = Chores(

@@ -21,10 +21,9 @@ from recollectd.protocol.messages import connection as messages
 from recollectd.protocol.messages.fields import Message, Reply, Request, Write
 from recollectd.protocol.messages.transactions import Unwatch, Watch, Watching
 from recollectd.server import reads
-from recollectd.server.clock import Clock
 from recollectd.server.committer import Committer
 from recollectd.server.connection import IN_FLIGHT_LIMITS, Connection
-from recollectd.server.lanes import Ticket
+from recollectd.server.lanes import Reading, Ticket
 from recollectd.server.watches import Selection, Watcher, Watches
 from recollectd.server.writes import WriteRouter
 
@@ -61,7 +60,7 @@ class Dispatcher:
         committer: Committer,
         sessions: Sessions,
         watches: Watches,
-        clock: Clock,
+        now: Callable[[], int],
         status: Callable[[Connection, RequestHeader, messages.StatusRequest], None],
     ) -> None:
         self.loop = loop
@@ -74,7 +73,7 @@ class Dispatcher:
         self._committer = committer
         self._sessions = sessions
         self._watches = watches
-        self._clock = clock
+        self._now = now
         self._status = status
         self.connections: set[Connection] = set()
         self.connections_total = 0
@@ -117,12 +116,19 @@ class Dispatcher:
         connection.watchers.clear()
 
     def end_idle(self) -> None:
-        """End connections that sent no frame for longer than they may, and are owed nothing."""
+        """End connections that sent no frame for longer than they may, and are owed nothing.
+
+        One that does not take what it was sent keeps its place for as long again, and is cut off then.
+        """
         now = self.loop.time()
         for connection in tuple(self.connections):
             allowed_s = connection.idle_timeout_s
             if allowed_s and not connection.busy and now - connection.last_frame_at > allowed_s:
-                connection.end()
+                connection.last_frame_at = now
+                if connection.ending:
+                    connection.abort()
+                else:
+                    connection.end()
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -176,12 +182,16 @@ class Dispatcher:
         """Start a read once everything it must see is applied."""
         begun = self.loop.time()
         deadline = self._deadline(header)
+        lane, reading = connection.lane, Reading(operation.keys)
         self._hold(connection, size)
+        lane.begin(reading)
 
         def done(position: int, result: object) -> None:
+            body = reads.reply_bytes(result)  # first of all: it may fail
             self._release(connection, size)
             self._note_slow(operation.request, begun)
-            connection.send(header.request_id, position, reads.reply_bytes(result))
+            connection.send(header.request_id, position, body)
+            lane.end(reading)
 
         def start() -> None:
             if self.loop.time() > deadline:
@@ -191,7 +201,7 @@ class Dispatcher:
             else:
                 self._reads.submit(reads.Read(operation.read, done, alone=operation.keys is None))
 
-        if not connection.lane.await_writes(operation.keys, start):
+        if not lane.await_writes(operation.keys, start):
             start()
 
     def _await_position(
@@ -252,11 +262,10 @@ class Dispatcher:
         if len(request.client_name.encode(errors="replace")) > limits.CLIENT_NAME_BYTES_MAX:
             raise errors.InvalidArgument(f"must have at most {limits.CLIENT_NAME_BYTES_MAX} bytes", field="client_name")
         retention_us = self._config.server.session_retention_s * 1_000_000
+        # By journal time, which never goes back: a session once forgotten must not be young again.
         connection.session_id = self._sessions.admit(
-            request.session_id, connection.principal, self._clock.now(), retention_us
+            request.session_id, connection.principal, self._now(), retention_us
         )
-        if len(self._sessions) >= self._config.server.sessions_max:
-            raise errors.Busy("there are too many sessions; the oldest are forgotten in time", retry_after_ms=5_000)
         connection.client_name = request.client_name
         if request.idle_timeout_ms is not None:
             connection.idle_timeout_s = request.idle_timeout_ms / 1_000
@@ -273,7 +282,7 @@ class Dispatcher:
         )
 
     def _ping(self, connection: Connection, header: RequestHeader, request: messages.Ping) -> messages.Pong:
-        return messages.Pong(self._clock.now())
+        return messages.Pong(self._now())
 
     def _answer_status(self, connection: Connection, header: RequestHeader, request: messages.StatusRequest) -> None:
         self._status(connection, header, request)

@@ -1,14 +1,15 @@
 """Tickets and lanes: what keeps the order of a connection's requests.
 
-A lane is one connection's (or one of the daemon's own chores') writes on their way. While its first write waits for
-rows to be fetched, those behind it wait too. A read that touches a record with a write on its way in the same lane
-waits until that write is applied, so that a connection sees its own writes and replies keep the order per key.
+A lane is one connection's (or one of the daemon's own chores') requests on their way. While its first write waits for
+rows to be fetched, those behind it wait too. Where a read and a write touch the same record, the one that was sent
+second waits until the first has ended: a read sees every write before it and none behind it, and replies keep the order
+per key. All waiting is for what arrived earlier, so it always ends.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from recollectd.memory.kind import WriteOperation
@@ -24,19 +25,22 @@ Answer = Callable[[int, "bytes | RecollectdError"], None]
 class Ticket:
     """One write on its way, from acceptance to the reply.
 
-    answer: called once, or when `answers` holds more: retries of the same number that joined. deadline: loop time in
-    seconds after which it must not be started any more. size_bytes: what it holds of the bounds on memory.
+    answer: called once, or when `answers` holds more: retries that joined. deadline: loop time in seconds after which it
+    must not be started any more. size_bytes: what it holds of the bounds on memory. original: what this is a retry of.
+    outcome: what `answer` was told. waiters: called when it has left its lane; followers: when it is sequenced, or left.
     """
 
     __slots__ = (
-        "answered",
         "answers",
         "asynchronous",
         "author",
         "deadline",
         "failed",
+        "followers",
         "lane",
         "operation",
+        "original",
+        "outcome",
         "pinned",
         "prepared",
         "sequenced",
@@ -61,10 +65,12 @@ class Ticket:
         self.operation = operation
         self.author = author
         self.answers = [answer]
-        self.answered = False
         self.asynchronous = asynchronous
         self.deadline = deadline
         self.failed: RecollectdError | None = None
+        self.followers: list[Callable[[], None]] = []
+        self.original: Ticket | None = None
+        self.outcome: tuple[int, bytes | RecollectdError] | None = None
         self.size_bytes = size_bytes
         self.pinned: tuple[bytes, ...] = ()
         self.prepared = not operation.prepares
@@ -75,19 +81,29 @@ class Ticket:
 
     def answer(self, seq: int, reply: bytes | RecollectdError) -> None:
         """Tell everybody who asked how it ended; only the first time counts."""
-        if not self.answered:
-            self.answered = True
+        if self.outcome is None:
+            self.outcome = seq, reply
             for answer in self.answers:
                 answer(seq, reply)
 
 
-class Lane:
-    """The writes of one connection that are on their way.
+class Reading:
+    """One read on its way. keys: what it touches, None for any; waiters: called when it has ended."""
 
-    waiting: not sequenced yet, in order; flying: the last one sequenced and not applied.
+    __slots__ = ("keys", "waiters")
+
+    def __init__(self, keys: tuple[bytes, ...] | None) -> None:
+        self.keys = keys
+        self.waiters: list[Callable[[], None]] = []
+
+
+class Lane:
+    """The requests of one connection that are on their way.
+
+    waiting: writes not sequenced yet, in order; flying: the last one sequenced and not applied.
     """
 
-    __slots__ = ("_anywhere", "_by_key", "_tickets", "flying", "waiting")
+    __slots__ = ("_anywhere", "_by_key", "_readings", "_tickets", "_walks", "flying", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[Ticket] = deque()
@@ -95,6 +111,9 @@ class Lane:
         self._tickets: dict[Ticket, None] = {}
         self._by_key: dict[bytes, Ticket] = {}
         self._anywhere: set[Ticket] = set()  # those that do not say what they touch
+        # Reads that no write behind them waits for yet: by key, and those that touch any.
+        self._readings: dict[bytes, dict[Reading, None]] = {}
+        self._walks: dict[Reading, None] = {}
 
     def enter(self, ticket: Ticket) -> None:
         """A write begins its way."""
@@ -114,7 +133,8 @@ class Lane:
                 del self._by_key[key]
         if self.flying is ticket:
             self.flying = None
-        waiters, ticket.waiters = ticket.waiters, []
+        waiters = (*ticket.followers, *ticket.waiters)
+        ticket.followers, ticket.waiters = [], []
         for resume in waiters:
             resume()
 
@@ -141,3 +161,37 @@ class Lane:
         for ticket in blocking:
             ticket.waiters.append(ended)
         return bool(blocking)
+
+    def begin(self, reading: Reading) -> None:
+        """A read begins its way."""
+        if reading.keys is None:
+            self._walks[reading] = None
+            return
+        for key in reading.keys:
+            self._readings.setdefault(key, {})[reading] = None
+
+    def end(self, reading: Reading) -> None:
+        """A read has been answered."""
+        self._walks.pop(reading, None)
+        for key in reading.keys or ():
+            beside = self._readings.get(key)
+            if beside is not None:
+                beside.pop(reading, None)
+                if not beside:
+                    del self._readings[key]
+        for resume in reading.waiters:
+            resume()
+
+    def readings_before(self, ticket: Ticket) -> Collection[Reading]:
+        """Return the reads on their way that a write, just entered, touches too, for it to wait for.
+
+        Each is told to one write of a record only: writes behind that one are sequenced behind it.
+        """
+        keys = ticket.operation.keys
+        if not self._readings and not self._walks:
+            return ()
+        before = self._walks
+        self._walks = {}
+        for key in tuple(self._readings) if keys is None else keys:
+            before.update(self._readings.pop(key, {}))
+        return before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 
 import uvloop
 
@@ -20,6 +21,7 @@ from recollectd.storage.folder_errors import FolderError
 log = logging.getLogger("recollectd")
 
 EXIT_CANNOT_LISTEN = 69
+EXIT_OPTIONS = 78
 
 
 def run(config: Config) -> int:
@@ -28,13 +30,23 @@ def run(config: Config) -> int:
     Everything that keeps it from starting is said in one line of the log: nothing is made over data it cannot read.
     """
     start_logging(config.server.log_level, config.server.log_format)
+    _raise_open_files_limit()
     try:
         store = open_store(config)
+    except ValueError as error:
+        log.critical("cannot start with these options: %s", error)
+        return EXIT_OPTIONS
     except (FolderError, JournalError, EngineError, ViewAheadError, OSError) as error:
         log.critical("cannot start: %s", error)
         return EXIT_FATAL
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, store))
+
+
+def _raise_open_files_limit() -> None:
+    """Connections and RocksDB's files need more descriptors than the customary soft limit of 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(config: Config, store: OpenStore) -> int:

@@ -7,14 +7,14 @@ import time
 from typing import NamedTuple
 
 from recollectd.config.tree import Config
-from recollectd.journal.interface import Journal, JournalFull, JournalOptions
+from recollectd.journal.interface import Journal, JournalOptions
 from recollectd.journal.local import open_journal
 from recollectd.memory.recovery import Progress, Recovered, recover
 from recollectd.memory.settings.events import HistoryPolicy
 from recollectd.sizing import size
-from recollectd.storage.disk import DiskGuard
+from recollectd.storage.disk import DiskGuard, DiskState
 from recollectd.storage.engine import Engine
-from recollectd.storage.engine_errors import EngineFull
+from recollectd.storage.engine_errors import EngineError
 from recollectd.storage.engine_options import EngineOptions
 from recollectd.storage.folder import DataFolder, open_folder
 from recollectd.topology import read_topology
@@ -37,7 +37,10 @@ class OpenStore(NamedTuple):
     def close(self) -> None:
         """Seal the journal, close RocksDB, let go of the folder. What is acknowledged is durable without it."""
         self.journal.close()
-        self.engine.close()
+        try:
+            self.engine.close()
+        except EngineError as error:
+            log.warning("RocksDB was left as a kill would leave it: %s; the next start replays the journal", error)
         self.folder.close()
 
 
@@ -51,13 +54,9 @@ def open_store(config: Config) -> OpenStore:
     try:
         records = config.records
         disk = DiskGuard(folder.ballast, low_bytes=records.disk_low_bytes, ballast_bytes=records.ballast_bytes)
-        try:
-            journal, engine, recovered = _open_views(folder, config)
-        except (JournalFull, EngineFull):
-            if not disk.release_ballast():
-                raise
-            log.warning("the disk is full: the ballast is thrown off to start nonetheless")
-            journal, engine, recovered = _open_views(folder, config)
+        if disk.state() is DiskState.LOW and disk.release_ballast():
+            log.warning("the disk is nearly full: the ballast is thrown off to start nonetheless")
+        journal, engine, recovered = _open_views(folder, config)
         folder.establish()
         disk.maintain()
     except BaseException:

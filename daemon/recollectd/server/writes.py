@@ -21,6 +21,16 @@ _PREPARE_TRIES_MAX = 50
 _BUSY_RETRY_MS = 20
 
 
+class _Underway:
+    """A session's writes on their way by number. Numbers below floor are answered, says the newest that has arrived."""
+
+    __slots__ = ("floor", "tickets")
+
+    def __init__(self) -> None:
+        self.floor = 0
+        self.tickets: dict[int, Ticket] = {}
+
+
 class WriteRouter:
     """Takes writes in, hands commits to the committer. Lives on the event loop."""
 
@@ -35,6 +45,7 @@ class WriteRouter:
         clock: Clock,
         disk: DiskGuard,
         unapplied_bytes_max: int,
+        sessions_max: int,
     ) -> None:
         self._loop = loop
         self._sequencer = sequencer
@@ -44,63 +55,95 @@ class WriteRouter:
         self._clock = clock
         self._disk = disk
         self._unapplied_bytes_max = unapplied_bytes_max
-        self._on_their_way: dict[tuple[bytes, int], Ticket] = {}
+        self._sessions_max = sessions_max
+        self._underway: dict[bytes, _Underway] = {}
         self._fetching: dict[bytes, list[Ticket]] = {}
         self._wanted: list[bytes] = []
         self.stopping = False
 
     def submit(self, ticket: Ticket) -> None:
         """Take a write. It will be answered, or raises what refuses it at once: nothing was executed then."""
-        author = ticket.author
-        if author.session_id:
-            name = (author.session_id, author.number)
-            original = self._on_their_way.get(name)
-            if original is not None:
-                if original.author.digest != author.digest:
-                    raise errors.NumberReused(f"number {author.number} is another request")
-                self._join(original, ticket)
-                return
-            known = self._sessions.outcome(author.session_id, author.number, author.digest)
-            if known is not None:
-                ticket.answer(known.seq, known.reply)
-                return
-            self._check_room(ticket)
-            self._on_their_way[name] = ticket
+        if ticket.author.session_id and not self._enrol(ticket):
+            return
         lane = ticket.lane
         lane.enter(ticket)
-        if lane.waiting or not self._advance(ticket):
+        for reading in lane.readings_before(ticket):
+            ticket.waits += 1
+            reading.waiters.append(lambda: self._waited(ticket))
+        if lane.waiting or ticket.waits:
+            if ticket.prepared and ticket.original is None:
+                self._learn(ticket, ticket.operation.needs(self._sequencer.facts))  # while it waits for its turn
+            lane.waiting.append(ticket)
+        elif not self._advance(ticket):
             lane.waiting.append(ticket)
 
-    @staticmethod
-    def _join(original: Ticket, retry: Ticket) -> None:
-        """Answer a retry together with the original, which may have been answered before its apply."""
-        if original.answered:
-            assert original.sequenced is not None
-            retry.answer(original.sequenced.seq, original.sequenced.commit.reply)
-        else:
-            original.answers += retry.answers
+    def _enrol(self, ticket: Ticket) -> bool:
+        """Find out whether a numbered write is a retry; False when its original has ended, and it is answered."""
+        author = ticket.author
+        underway = self._underway.get(author.session_id)
+        original = underway.tickets.get(author.number) if underway is not None else None
+        if original is not None:
+            if original.author.digest != author.digest:
+                raise errors.NumberReused(f"number {author.number} is another request")
+            ticket.original = original
+            return True
+        known = self._sessions.outcome(author.session_id, author.number, author.digest)
+        if known is not None:
+            ticket.answer(known.seq, known.reply)
+            return False
+        self._check_room(ticket)
+        if underway is None:
+            underway = self._underway[author.session_id] = _Underway()
+        underway.tickets[author.number] = ticket
+        underway.floor = max(underway.floor, author.floor)
+        return True
+
+    def _follow(self, retry: Ticket, original: Ticket) -> bool:
+        """Take a retry one step on, behind its original, which another lane may hold; True when that is sequenced.
+
+        So what is sent behind the retry comes behind the original. It is answered when the original has ended, which
+        may have been answered before it was durable; a retry that wants no more than that is answered as early.
+        """
+        if original.sequenced is None and original.outcome is None:
+            retry.waits += 1
+            original.followers.append(lambda: self._waited(retry))
+            return False
+        if original.sequenced is None:
+            self._end_behind(retry, *original.outcome or (0, b""))
+            return True
+        retry.sequenced = original.sequenced
+        retry.lane.flying = retry
+        if retry.asynchronous and original.asynchronous:
+            if original.outcome is None:
+                original.answers.append(retry.answer)
+            else:
+                retry.answer(*original.outcome)
+        original.waiters.append(lambda: self._end(retry, *original.outcome or (0, b"")))
+        return True
 
     def _check_room(self, ticket: Ticket) -> None:
         if self.stopping:
             raise errors.ShuttingDown(retry_after_ms=1_000)
         if self._committer.unapplied_bytes > self._unapplied_bytes_max:
             raise errors.Busy("writes come faster than they can be applied", retry_after_ms=_BUSY_RETRY_MS)
+        if len(self._sessions) >= self._sessions_max and ticket.author.session_id not in self._sessions:
+            raise errors.Busy("there are too many sessions; the oldest are forgotten in time", retry_after_ms=5_000)
         if not ticket.operation.frees and self._disk.state() is DiskState.LOW:
             raise errors.DiskFull(retry_after_ms=1_000)
 
     def _advance(self, ticket: Ticket) -> bool:
         """Take a write one step on; True when it has left the waiting."""
-        if ticket.failed is None and ticket.deadline < self._loop.time():
-            ticket.failed = errors.DeadlineExceeded()
-        if ticket.failed is not None:
-            self._refuse(ticket, ticket.failed)
+        if ticket.original is not None:
+            return self._follow(ticket, ticket.original)
+        failed = ticket.failed or self._too_late(ticket)
+        if failed is not None:
+            self._end_behind(ticket, 0, failed)
             return True
         if not ticket.prepared:
             self._prepare(ticket)
             return False
         if ticket.operation.idle:
-            ticket.answer(0, b"")
-            ticket.lane.leave(ticket)
+            self._end_behind(ticket, 0, b"")
             return True
         try:
             result = self._sequencer.sequence(ticket.operation, ticket.author, self._clock.now())
@@ -109,10 +152,10 @@ class WriteRouter:
             self._prepare(ticket)
             return False
         except errors.RecollectdError as error:
-            self._refuse(ticket, error)
+            self._end_behind(ticket, 0, error)
             return True
         except Exception as error:
-            self._refuse(ticket, internal_error(error))
+            self._end_behind(ticket, 0, internal_error(error))
             return True
         if not isinstance(result, Sequenced):
             self._learn(ticket, result)
@@ -122,21 +165,41 @@ class WriteRouter:
         ticket.lane.flying = ticket
         ticket.waiters.append(lambda: self._forget(ticket))
         self._committer.add(ticket, result)
+        followers, ticket.followers = ticket.followers, []
+        for resume in followers:
+            resume()
         return True
 
-    def _forget(self, ticket: Ticket) -> None:
-        self._on_their_way.pop((ticket.author.session_id, ticket.author.number), None)
+    def _too_late(self, ticket: Ticket) -> errors.RecollectdError | None:
+        """Return why a write must not be started any more. One given up must not take effect behind a later one."""
+        if ticket.deadline < self._loop.time():
+            return errors.DeadlineExceeded()
+        underway = self._underway.get(ticket.author.session_id)
+        if underway is not None and ticket.author.number < underway.floor:
+            return errors.OutcomeUnknown(f"a later write says that {ticket.author.number} is answered")
+        return None
 
-    def _refuse(self, ticket: Ticket, error: errors.RecollectdError) -> None:
+    def _forget(self, ticket: Ticket) -> None:
+        underway = self._underway.get(ticket.author.session_id)
+        if underway is not None:
+            del underway.tickets[ticket.author.number]
+            if not underway.tickets:
+                del self._underway[ticket.author.session_id]
+
+    def _end_behind(self, ticket: Ticket, seq: int, reply: bytes | errors.RecollectdError) -> None:
+        """End a write without a commit of its own, behind the writes before it, for which it stands in its lane."""
         self._unpin(ticket)
-        self._forget(ticket)
-        ticket.answer(0, error)
-        # It stood for the writes before it in the eyes of reads behind it, so it leaves after them.
         flying = ticket.lane.flying
         if flying is None:
-            ticket.lane.leave(ticket)
+            self._end(ticket, seq, reply)
         else:
-            flying.waiters.append(lambda: ticket.lane.leave(ticket))
+            flying.waiters.append(lambda: self._end(ticket, seq, reply))
+
+    def _end(self, ticket: Ticket, seq: int, reply: bytes | errors.RecollectdError) -> None:
+        if ticket.original is None:
+            self._forget(ticket)
+        ticket.answer(seq, reply)
+        ticket.lane.leave(ticket)
 
     def _unpin(self, ticket: Ticket) -> None:
         self._sequencer.facts.unpin(ticket.pinned)
@@ -170,11 +233,9 @@ class WriteRouter:
             self._sequencer.facts.learn(rows)
         for key in wanted:
             for ticket in self._fetching.pop(key):
-                ticket.waits -= 1
                 if isinstance(rows, Failed):
                     ticket.failed = rows.error  # what cannot be read cannot be written over
-                if not ticket.waits:
-                    self._drain(ticket)
+                self._waited(ticket)
 
     def _prepare(self, ticket: Ticket) -> None:
         """Let a write read what it needs, once what is on its way to those records is applied."""
@@ -194,16 +255,17 @@ class WriteRouter:
         self._reads.submit(read)
 
     def _prepared(self, ticket: Ticket, result: Failed | None) -> None:
-        ticket.waits -= 1
         ticket.prepared = True
         if isinstance(result, Failed):
             ticket.failed = result.error
-        self._drain(ticket)
+        self._waited(ticket)
 
-    def _drain(self, ticket: Ticket) -> None:
-        """Take on the writes of a lane whose first one may have stopped waiting."""
+    def _waited(self, ticket: Ticket) -> None:
+        """One thing that a write waits for has come: take on the writes of its lane that wait for nothing more."""
+        ticket.waits -= 1
         waiting = ticket.lane.waiting
         while waiting and not waiting[0].waits:
-            if not self._advance(waiting[0]):
+            first = waiting.popleft()
+            if not self._advance(first):
+                waiting.appendleft(first)
                 return
-            waiting.popleft()

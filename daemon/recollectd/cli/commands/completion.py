@@ -9,7 +9,7 @@ import click
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes SHELL complete recollectd's commands and options.
+    """Print the completion script of a shell.
 
     \b
     bash:  eval "$(recollectd completion bash)"      in ~/.bashrc

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from recollectd.cli.connecting import with_client, with_json
 from recollectd.cli.inputs import parse_namespace, show_namespace
-from recollectd.cli.output import dumps, print_json
+from recollectd.cli.output import dumps, print_json, size
 
 if TYPE_CHECKING:
     from recollectd.client import Client
+
+
+KIB: Final = 1024
 
 
 @click.command()
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 @with_json
 @with_client
 def status(client: Client, namespaces: bool, as_json: bool) -> None:
-    """Show how the daemon is: uptime, connections, operations, journal, records, memory."""
+    """Show how the daemon is.
+
+    Uptime, connections, operations by kind, journal, records, caches, memory and processor.
+    """
     answer = client.status(namespaces=namespaces)
     if as_json:
         print_json(answer)
@@ -33,17 +39,25 @@ def status(client: Client, namespaces: bool, as_json: bool) -> None:
 
 def _flattened(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield dotted names and texts of what may be nested to any depth."""
-    if isinstance(content, dict) and content:
+    if isinstance(content, dict):
         for name, inner in content.items():
             yield from _flattened(inner, f"{path}.{name}" if path else str(name))
-    elif isinstance(content, str):
-        yield path, content
-    elif isinstance(content, int) and not isinstance(content, bool):
-        yield path, f"{content:,}"
-    elif isinstance(content, float):
-        yield path, f"{content:,.3f}"
+        if not content:
+            yield path or "none", ""
     else:
-        yield path, dumps(content)
+        yield path, _shown(path, content)
+
+
+def _shown(path: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:,.3f}"
+    if not isinstance(value, int) or isinstance(value, bool):
+        return dumps(value)
+    if path == "pid":
+        return str(value)
+    return f"{value:,}  ({size(value)})" if path.endswith("bytes") and value >= KIB else f"{value:,}"
 
 
 @click.command()
@@ -51,6 +65,9 @@ def _flattened(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
 @with_json
 @with_client
 def namespaces(client: Client, prefix: str, as_json: bool) -> None:
-    """List the namespaces that have records, all or those below PREFIX; with --json one a line, as its labels."""
+    """List the namespaces that have records.
+
+    All, or those that begin with PREFIX; with --json one a line, as its labels.
+    """
     for labels in client.namespaces(parse_namespace([prefix]) if prefix else ()):
         click.echo(dumps(list(labels)) if as_json else show_namespace(labels))

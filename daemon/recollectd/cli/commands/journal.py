@@ -13,8 +13,10 @@ from recollectd.cli import daemon_packages
 from recollectd.cli.connecting import with_json
 from recollectd.cli.exits import ExitCode
 from recollectd.cli.failures import Failure
-from recollectd.cli.output import count, dumps, line_width, one_line, print_json, size
+from recollectd.cli.inputs import show_namespace
+from recollectd.cli.output import count, dumps, print_json, size
 from recollectd.cli.tagging import to_json
+from recollectd.protocol.messages.fields import Kind
 
 if TYPE_CHECKING:
     from recollectd.journal.inspection import BatchReport, SegmentReport
@@ -97,10 +99,25 @@ def _batch_text(batch: BatchReport) -> Iterator[str]:
     yield from _problem(batch.problem)
     for entry in batch.entries:
         if entry.decoded is not None:
-            head = f"    {entry.seq}  "
-            width = line_width()
-            text = entry.decoded if isinstance(entry.decoded, str) else one_line(entry.decoded)
-            yield head + (text if not width else text[: max(width - len(head), 40)])
+            yield f"    {entry.seq}  {_commit_text(entry.decoded)}"
+
+
+def _commit_text(commit: Any) -> str:
+    """Return what `describe` said of a commit, or why it could not be decoded, as one line."""
+    if not isinstance(commit, dict):
+        return str(commit)
+    events = [_event_text(event) for event in commit["events"]]
+    return f"{commit['request'] or 'by the daemon'}: {'; '.join(events) or 'refused, nothing is changed'}"
+
+
+def _event_text(event: dict[str, Any]) -> str:
+    if "key" not in event:
+        return str(event["event"])
+    kind = Kind(event["kind"]).name.lower()
+    text = f"{event['operation']} {kind} {show_namespace(event['namespace'])} {event['key']}"
+    if event.get("version"):
+        text += f", version {event['version']}"
+    return text + (f", {size(event['data_bytes'])}" if "data_bytes" in event else "")
 
 
 def _problem(problem: str) -> Iterator[str]:

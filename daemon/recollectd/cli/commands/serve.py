@@ -14,7 +14,9 @@ from recollectd.cli.commands.options import read, with_options
 @with_options
 @click.option("--exit-when-idle", metavar="SECONDS", help="End after so long without a connection.")
 def serve(flags: dict[str, object], file: Path | None, exit_when_idle: str | None) -> int:
-    """Run the daemon until SIGTERM; a second one ends it at once. It logs to standard error.
+    """Run the daemon until SIGTERM.
+
+    A second SIGTERM ends it at once. It logs to standard error.
 
     Options come from flags, the environment (RECOLLECTD_<SECTION>_<OPTION>), the file, and their defaults, in this
     order: see `recollectd config show`.

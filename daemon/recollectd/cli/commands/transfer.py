@@ -48,7 +48,10 @@ FILE = click.Path(path_type=Path, allow_dash=True)
 def import_command(
     client: Client, file: Path, lines: MappingOptions, source: str | None, overwrite: bool, as_json: bool
 ) -> None:
-    """Take in JSON Lines from FILE, or - for standard input: each record once, however often it is run.
+    """Take in records as JSON Lines, each once.
+
+    FILE may be - for standard input. However often an import is run, however early it ended before, it adds no record
+    twice.
 
     Without --as the lines are what `recollectd export` writes. With it they are another program's; --map says which
     of their fields is what:
@@ -61,6 +64,10 @@ def import_command(
     TARGET==TEXT stands for the text itself and TARGET=# for the line's number. `--roles first-speaker` makes the first
     speaker of each conversation the user and the other one the assistant. Where a mapped field would not come back
     exactly from `recollectd export` with the same options, it is kept in the message's metadata under its own name.
+
+    What JSON cannot carry is tagged in recollectd's own lines, as wherever the command line shows or takes JSON:
+    {"$bytes": BASE64}, {"$int": DIGITS} beyond 53 bits, {"$float": "nan"}, {"$time": ISO-8601},
+    {"$ext": [CODE, BASE64]}, {"$map": [[KEY, VALUE], ...]} for keys that are not text.
 
     What is there already is known by its key, its log and position, or its message_id. A line without message_id gets
     one made of the source's name and the line's number: so only add to the end of such a file, or use --id-field.
@@ -79,7 +86,7 @@ def import_command(
     except DataError as error:
         raise Failure(
             f"{file}: {error}",
-            hint="the lines before it are stored; the same command, run again, adds nothing twice",
+            hint="put the line right and run the same command again: what is stored already is not stored twice",
             code=ExitCode.DATA_ERROR,
         ) from error
     if as_json:
@@ -143,12 +150,12 @@ def _tell(report: Report, seconds: float) -> None:
 def export_command(
     client: Client, file: Path, lines: MappingOptions, kinds: Sequence[str], resume: bool, force: bool, as_json: bool
 ) -> None:
-    """Write records as JSON Lines to FILE, or - for standard output.
+    """Write records as JSON Lines.
 
-    Without --as: records of all namespaces, or of one and all below it, as `recollectd import` takes them. With --as
-    and the --map options of an import: the lines that it read, from one namespace. State records come in the order of
-    their keys, conversations in that of their source. The file is there when it is whole. An export is no snapshot:
-    what changes meanwhile is in it as it was when its turn came.
+    FILE may be - for standard output. Without --as: records of all namespaces, or of one and all below it, as
+    `recollectd import` takes them. With --as and the --map options of an import: the lines that it read, from one
+    namespace. State records come in the order of their keys, conversations in that of their source. The file is there
+    when it is whole. An export is no snapshot: what changes meanwhile is in it as it was when its turn came.
     """
     began = time.monotonic()
     mapping = lines.mapping(client, file.name)

@@ -14,6 +14,7 @@ from recollectd.cli.demo.writers import Writer, missing_units, whole_units
 from recollectd.cli.exits import ExitCode
 from recollectd.cli.failures import Failure
 from recollectd.cli.output import count
+from recollectd.protocol.errors import RecollectdError
 
 WRITERS = 8
 PATIENT_S = 30.0
@@ -139,10 +140,11 @@ class Demo:
 
 @click.command()
 def demo() -> None:
-    """See it survive: a daemon is killed while it is written to, and every acknowledged write is checked.
+    """Kill a daemon while it is written to, and check every write.
 
-    Everything happens in a temporary folder (TMPDIR says where) and is removed afterwards. Ends with 80 if anything is
-    missing.
+    A daemon is started, filled, killed with SIGKILL in the middle of writing, and started again: every acknowledged
+    write must be there, once and whole. Then it is measured. Everything happens in a temporary folder (TMPDIR says
+    where) and is removed afterwards. Ends with 80 if anything is missing.
     """
     with daemon_packages.needed("the demo"):
         import recollectd.server.main  # noqa: F401 - a package that is missing is told here, not by the daemon's log
@@ -151,6 +153,6 @@ def demo() -> None:
     try:
         with DemoDaemon() as daemon:
             Demo(daemon).run()
-    except DaemonFailed as error:
+    except (DaemonFailed, RecollectdError) as error:
         raise Failure(str(error), code=ExitCode.DEMO_FAILED) from error
     click.echo(f"nothing was lost ({time.monotonic() - began:.1f} s)")

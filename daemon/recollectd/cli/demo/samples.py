@@ -54,6 +54,13 @@ def store(client: Client) -> None:
     client.transact(decide)
 
 
+def contents(client: Client, conversation_id: str) -> list[str]:
+    """Return what a conversation's messages say; nothing where there is no such conversation."""
+    if client.conversations.info(conversation_id) is None:
+        return []
+    return [message.content for message in client.conversations.iterate(conversation_id)]
+
+
 def missing(client: Client) -> Iterator[str]:
     """Yield a sentence for everything stored by `store` that is not there as it was stored."""
     for key, value in {**agent_states(), PLAN_KEY: PLAN}.items():
@@ -64,6 +71,6 @@ def missing(client: Client) -> Iterator[str]:
     if decisions != [DECISION]:
         yield f"the log of decisions holds {len(decisions)} items, not the one that was appended"
     expected = [*(turn.content for turn in conversation()), "I have noted the plan."]
-    found = [message.content for message in client.conversations.iterate(CONVERSATION_ID)]
+    found = contents(client, CONVERSATION_ID)
     if found != expected:
         yield f"the conversation has {len(found)} messages, of {len(expected)}, or in another order"

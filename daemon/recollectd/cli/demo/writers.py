@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from recollectd.cli.demo.samples import contents
 from recollectd.protocol.errors import CapacityError, ClientError, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def missing_units(client: Client, writer: Writer) -> list[str]:
     """Return a sentence for everything about a writer's units that is not as it must be."""
     states = Counter(record.value["unit"] for record in client.state.scan(f"{writer.name}/"))
     items = [item.value for item in client.logs.iterate(writer.name)]
-    messages = [int(message.content) for message in client.conversations.iterate(writer.name)]
+    messages = [int(content) for content in contents(client, writer.name)]
     return list(_judge(writer, states, items, messages))
 
 

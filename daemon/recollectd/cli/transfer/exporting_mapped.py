@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from recollectd.cli.tagging import to_json
+from recollectd.cli.tagging import to_plain_json
 from recollectd.cli.transfer.exporting import conversations_in_order, message_line
 from recollectd.cli.transfer.foreign import IMPORTED, ConversationMapping, ValueMapping
 from recollectd.cli.transfer.lines import MessageLine
@@ -41,7 +41,7 @@ def mapped_messages(client: Client, mapping: ConversationMapping) -> Iterator[by
     if name is not None:
         messages = heapq.merge(*conversations, key=lambda message: _number((message.metadata or {}).get(name)))
     for message in messages:
-        yield _text(mapping.write(message))
+        yield line_text(mapping.write(message))
 
 
 def _order(info: ConversationInfo) -> _Order:
@@ -64,12 +64,13 @@ def mapped_values(client: Client, mapping: ValueMapping) -> Iterator[bytes]:
     """Yield a line for each state record in the order of keys, or for each item of each log."""
     if mapping.kind == "state":
         for record in client.state.scan():
-            yield _text(mapping.write(record.key, record.value))
+            yield line_text(mapping.write(record.key, record.value))
         return
     for info in client.logs.list():
         for item in client.logs.iterate(info.log_id, start=info.first):
-            yield _text(mapping.write(info.log_id, item.value))
+            yield line_text(mapping.write(info.log_id, item.value))
 
 
-def _text(line: Any) -> bytes:
-    return msgspec.json.encode(to_json(line)) + b"\n"
+def line_text(line: Any) -> bytes:
+    """Return a line as it stands in the file, its end included."""
+    return msgspec.json.encode(to_plain_json(line)) + b"\n"

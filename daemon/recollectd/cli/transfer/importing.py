@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from recollectd.cli.transfer.chunks import Numbered, Report, grouped, of_kind
+from recollectd.cli.transfer.chunks import Numbered, Report, grouped, naming_lines, of_kind
 from recollectd.cli.transfer.failures import DataError, TransferStopped
 from recollectd.cli.transfer.lines import ConversationLine, LogLine, MessageLine, RecordLine, StateLine, read_line
 from recollectd.cli.transfer.sources import SourceLine, derived_id
@@ -100,7 +100,8 @@ class Importer:
         chunk, self._chunk, self._chunk_bytes = self._chunk, [], 0
         try:
             for namespace, numbered in grouped(chunk, lambda line: line.namespace).items():
-                client = self._client if namespace is None else self._client.with_namespace(*namespace)
+                with naming_lines(numbered):
+                    client = self._client if namespace is None else self._client.with_namespace(*namespace)
                 self._store_kinds(client, numbered)
         except RecollectdError as error:
             raise TransferStopped(self.report.line, error) from error

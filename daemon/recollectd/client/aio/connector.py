@@ -31,7 +31,7 @@ class Connector:
         self._address = address
         self._client_name = client_name
         self._connections_max = connections_max
-        self._watches = 0
+        self._watches: set[Callable[[], None]] = set()
         self._process = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -97,18 +97,18 @@ class Connector:
                 self._channels.discard(channel)
                 raise
 
-    def begin_watch(self) -> None:
-        """Count a connection for a watch; `end_watch` when it is not needed any more. Raises TooManyConnections."""
-        if self._watches >= self._connections_max - 1:
+    def begin_watch(self, wake: Callable[[], None]) -> None:
+        """Count a connection for a watch, which `close` will wake. Raises TooManyConnections."""
+        if wake not in self._watches and len(self._watches) >= self._connections_max - 1:
             raise errors.TooManyConnections(
-                f"this client has {self._watches} watches open and may have {self._connections_max} connections, "
+                f"this client has {len(self._watches)} watches open and may have {self._connections_max} connections, "
                 "one of them for its calls: close a watch or raise connections_max"
             )
-        self._watches += 1
+        self._watches.add(wake)
 
-    def end_watch(self) -> None:
+    def end_watch(self, wake: Callable[[], None]) -> None:
         """Take back what `begin_watch` counted."""
-        self._watches -= 1
+        self._watches.discard(wake)
 
     async def disconnect(self, channel: Channel[Any]) -> None:
         """Close a connection."""
@@ -121,3 +121,5 @@ class Connector:
         if os.getpid() == self._process:
             for channel in list(self._channels):
                 await self.disconnect(channel)
+            for wake in self._watches:
+                wake()

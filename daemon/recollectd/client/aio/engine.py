@@ -49,7 +49,8 @@ class Engine:
         return outcome_of(operation)
 
     def submit(self, request: Message, *, ordered: bool = False) -> AsyncOperation:
-        """Have a request sent; its operation's future tells when it is done."""
+        """Have a request sent; its operation's future tells when it is done. Raises ClientClosed, UsedAfterFork."""
+        self.multiplexer.connector.check_usable()
         operation = AsyncOperation(request, monotonic() + self.timeout, durable=self.durable, ordered=ordered)
         self.multiplexer.submit(operation)
         return operation

@@ -46,7 +46,7 @@ class Multiplexer:
     """A queue of operations, and the connection that carries them out, opened when there are any.
 
     Operations are sent in the order they were submitted, also when a lost connection makes it necessary to send them
-    again. What the daemon refuses for now is sent again a little later, and everything behind it waits that long.
+    again. What the daemon refuses for now is sent again a little later; where its order matters, so is what follows it.
     """
 
     def __init__(self, connector: Connector) -> None:
@@ -60,13 +60,13 @@ class Multiplexer:
         self._queue: deque[AsyncOperation] = deque()
         self._put_off: list[AsyncOperation] = []
         self._refusals = Backoff()
+        self._order_held = False  # an ordered operation is put off: those behind it wait, too
         self._resuming: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
 
     def submit(self, operation: AsyncOperation) -> None:
-        """Have an operation carried out. Raises ClientClosed, UsedAfterFork."""
-        self.connector.check_usable()
+        """Have an operation carried out."""
         operation.order = next(self._order)
         self._unfinished.add(operation)
         self._queue.append(operation)
@@ -101,9 +101,11 @@ class Multiplexer:
                 self._connecting = asyncio.get_running_loop().create_task(self._connect())
             return
         now = monotonic()
-        while self._queue and self._resuming is None and channel.has_room:
+        while self._queue and channel.has_room:
             operation = self._queue[0]
-            if operation in self._unfinished:  # else its caller has given up
+            if operation.ordered and self._order_held:
+                self._put_off.append(operation)
+            elif operation in self._unfinished:  # else its caller has given up
                 if not channel.core.has_room(operation.body):
                     return
                 try:
@@ -113,7 +115,7 @@ class Multiplexer:
                     self._finish(operation, error)
                 else:
                     header = self._session.header(operation, now)
-                    channel.write(channel.core.send(operation, header, operation.body))
+                    channel.write(channel.core.send(operation, operation.body, header))
                     operation.sent_at = now
             self._queue.popleft()
 
@@ -124,33 +126,37 @@ class Multiplexer:
     # Receiving.
 
     def _answered(self, answers: list[Answer[AsyncOperation]]) -> None:
-        for operation, position, reply in answers:
+        for index, (operation, position, reply) in enumerate(answers, 1):
             operation.sent_at = 0.0
             refusal = self._session.answer(operation, position, reply)
             if refusal is None:
                 self._finish(operation, None)
             elif operation in self._unfinished:
-                self._refused(operation, refusal)
+                # Answers about one record come in the order of its requests: later ones are still to be seen.
+                in_flight = self._channel.core.in_flight if self._channel is not None else ()
+                self._refused(operation, refusal, [*(answer.token for answer in answers[index:]), *in_flight])
         self._pump()
 
-    def _refused(self, operation: AsyncOperation, refusal: errors.RecollectdError) -> None:
-        """Put an operation off, unless it must stay in front of another one of the same record that is under way."""
-        assert self._channel is not None
+    def _refused(
+        self, operation: AsyncOperation, refusal: errors.RecollectdError, others: Iterable[AsyncOperation]
+    ) -> None:
+        """Put an operation off, unless one of those behind it is about the same record and must not get in front."""
         if operation.ordered and any(
             other.ordered and other.order > operation.order and same_record(operation.request, other.request)
-            for other in self._channel.core.in_flight
+            for other in others
         ):
             self._finish(operation, refusal)
             return
         self._failure = refusal
         self._put_off.append(operation)
+        self._order_held = self._order_held or operation.ordered
         if self._resuming is None:
             delay_s = self._refusals.delay_s(refusal)
             self._resuming = asyncio.get_running_loop().call_later(delay_s, self._resume)
 
     def _resume(self) -> None:
         """Send again what was put off, and then the rest."""
-        self._resuming = None
+        self._resuming, self._order_held = None, False
         put_off, self._put_off = self._put_off, []
         self._send_first(put_off)
         self._pump()
@@ -179,6 +185,7 @@ class Multiplexer:
                     channel = await self.connector.connect(self._answered, self._lost, self._pump)
                     if channel.is_open:  # else it was lost while this task waited for its turn
                         self._channel = channel
+                        self._failure = None
                         break
                 except errors.RecollectdError as error:
                     self._failure = error
@@ -201,6 +208,7 @@ class Multiplexer:
         for operation in cut_off:
             operation.in_doubt, operation.sent_at = True, 0.0
         put_off, self._put_off = self._put_off, []
+        self._order_held = False
         self._send_first([*cut_off, *put_off])
         self._pump()
 

@@ -101,7 +101,8 @@ class AsyncPipeline(Everything[AsyncPipelining]):
         """Wait until everything sent so far is answered; raises nothing."""
         handles, self._pipeline.handles = self._pipeline.handles, []
         for handle in handles:
-            await asyncio.wait([handle._result])
+            if not handle.done:
+                await asyncio.wait([handle._result])
             if handle._result.exception() is not None:
                 self._failed.append(handle)
 

@@ -12,10 +12,9 @@ from recollectd.client.aio.channel import Channel
 from recollectd.client.aio.connector import Connector
 from recollectd.client.core import Answer
 from recollectd.client.results import Change
-from recollectd.client.retry import Backoff
+from recollectd.client.retry import Backoff, worth_retrying
 from recollectd.client.watching import WatchState
 from recollectd.protocol import errors, table
-from recollectd.protocol.frames import RequestHeader
 
 _CHANGES_WAITING_MAX: Final = 10_000
 """With more waiting to be taken nothing is read: the daemon keeps them, up to its own bound (Resync)."""
@@ -38,7 +37,6 @@ class AsyncWatch:
         self._channel: Channel[None] | None = None
         self._failure: errors.RecollectdError | None = None
         self._news = asyncio.Event()
-        self._counted = False
         self._closed = False
 
     @property
@@ -70,9 +68,7 @@ class AsyncWatch:
         """End the watch."""
         self._closed = True
         self._news.set()
-        if self._counted:
-            self._connector.end_watch()
-            self._counted = False
+        self._connector.end_watch(self._news.set)
         await self._leave()
 
     async def __aenter__(self) -> Self:
@@ -99,22 +95,20 @@ class AsyncWatch:
         self._news.set()
 
     async def _wait(self) -> None:
-        """Wait for an answer; leave the connection when that was its end, raising what is worth no other."""
+        """Wait for an answer; leave the connection when that was its end, ending the watch if it was a final one."""
         await self._news.wait()
         self._news.clear()
-        failure, self._failure = self._failure, None
-        if failure is not None and not self._changes:
+        if self._failure is not None and not self._changes:  # the changes that came before it are taken first
             await self._leave()
-            Backoff().delay_s(failure)
-        elif failure is not None:
-            self._failure = failure  # first the changes that came before it
+            if not worth_retrying(self._failure):
+                await self.close()
+                raise self._failure
+        elif self._failure is not None:
             self._news.set()
 
     async def _subscribe(self) -> None:
         """Have the watch put in place, within the client's timeout."""
-        if not self._counted:
-            self._connector.begin_watch()
-            self._counted = True
+        self._connector.begin_watch(self._news.set)
         deadline = monotonic() + self._timeout
         backoff = Backoff()
         while not self._closed:
@@ -139,7 +133,7 @@ class AsyncWatch:
         self._channel = channel = await self._connector.connect(self._answered, self._lost)
         assert channel.core.welcome is not None
         request = self._state.request(channel.core.welcome)
-        channel.write(channel.core.send(None, RequestHeader(0), table.encode(request)))
+        channel.write(channel.core.send(None, table.encode(request)))
         while not self._state.in_place:
             await self._news.wait()
             self._news.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from contextlib import suppress
 from time import monotonic
 from typing import Final, Generic, TypeVar
 
@@ -103,10 +104,8 @@ class Channel(Generic[Token]):
 
     def interrupt(self) -> None:
         """End the connection from another thread: whoever waits on it gets ConnectionLost."""
-        try:
+        with suppress(OSError):  # not connected, or not any more
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # not connected, or not any more
 
     def close(self) -> None:
         """Close the socket."""

@@ -65,7 +65,7 @@ class Exchange:
                     continue
                 self._queue.popleft()
                 if not operation.done:
-                    frames.append(core.send(operation, session.header(operation, now), operation.body))
+                    frames.append(core.send(operation, operation.body, session.header(operation, now)))
                     size += len(frames[-1])
         self._outgoing = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
         return bool(frames)
@@ -82,15 +82,16 @@ class Exchange:
         if not answers:
             return
         with self._pool.lock:
-            for operation, position, reply in answers:
+            for index, (operation, position, reply) in enumerate(answers, 1):
                 refusal = self._pool.session.answer(operation, position, reply)
                 if refusal is not None:
-                    self._refuse(operation, refusal)
+                    # Answers about one record come in the order of its requests: later ones are still to be seen.
+                    later = [*(answer.token for answer in answers[index:]), *self._channel.core.in_flight]
+                    self._refuse(operation, refusal, later)
             self._pool.room.notify_all()
 
-    def _refuse(self, operation: Operation, refusal: errors.RecollectdError) -> None:
-        """Put an operation off, unless a later write of the same record is under way: it must not get in front."""
-        later = (other for other in self._channel.core.in_flight if other is not operation)
+    def _refuse(self, operation: Operation, refusal: errors.RecollectdError, later: Sequence[Operation]) -> None:
+        """Put an operation off, unless one of those behind it is about the same record and must not get in front."""
         if any(same_record(operation.request, other.request) for other in later):
             operation.error = refusal
             self._pool.session.abandon(operation)

@@ -23,8 +23,6 @@ from recollectd.protocol.messages.connection import Hello
 
 IDLE_S_MAX: Final = 60.0
 """An idle connection is closed after so long, when the pool is next used."""
-CHECK_S: Final = 0.5
-"""A connection idle for longer is asked whether the daemon has closed it before a request is risked on it."""
 
 OperationChannel: TypeAlias = Channel[Operation]
 
@@ -42,19 +40,21 @@ class _Waiter:
 
 
 class Pool:
-    """Opens, lends and closes connections. `lock` also guards the session; `room` tells of answers.
+    """Opens, lends and closes connections.
 
-    rescue: called with the deadline when no daemon answers, before one more attempt; it may start one.
+    lock: guards the session, too. room: a condition of that lock that tells of answers. watches: what closes each open
+    watch. rescue: called with the deadline when no daemon answers, before one more attempt; it may start one.
     """
 
     def __init__(self, address: Address, client_name: str, connections_max: int) -> None:
         self.lock = threading.Lock()
         self.room = threading.Condition(self.lock)
         self.session = Session()
+        self.watches: set[Callable[[], None]] = set()
+        self.rescue: Callable[[float], None] | None = None
         self._address = address
         self._client_name = client_name
         self._connections_max = connections_max
-        self.rescue: Callable[[float], None] | None = None
         self._process = os.getpid()
         self._first = threading.Lock()
         self._closed = threading.Event()
@@ -201,6 +201,8 @@ class Pool:
                 waiter.woken.release()
             self._waiters.clear()
             self.room.notify_all()
+        for close_watch in list(self.watches):
+            close_watch()
 
     def _open(self, deadline: float) -> OperationChannel:
         opened = False
@@ -219,11 +221,10 @@ class Pool:
         return self._size < self._connections_max
 
     def _take_idle(self) -> OperationChannel | None:
-        now = monotonic()
         while self._idle:
             channel = self._idle.pop()
-            current = channel.generation == self.session.generation
-            if current and (now - channel.used_at < CHECK_S or channel.is_open()):
+            # A request risked on a connection that the daemon has closed would be in doubt.
+            if channel.generation == self.session.generation and channel.is_open():
                 return channel
             self._drop(channel)
         return None

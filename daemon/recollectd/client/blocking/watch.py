@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from time import monotonic
 from types import TracebackType
@@ -10,10 +11,9 @@ from typing import Any, Self
 from recollectd.client.blocking.channel import Channel
 from recollectd.client.blocking.engine import Engine
 from recollectd.client.results import Change
-from recollectd.client.retry import Backoff
+from recollectd.client.retry import Backoff, worth_retrying
 from recollectd.client.watching import WatchState
 from recollectd.protocol import errors, table
-from recollectd.protocol.frames import RequestHeader
 
 
 class Watch:
@@ -29,8 +29,16 @@ class Watch:
         self._state = state
         self._changes: deque[Change] = deque()
         self._channel: Channel[Any] | None = None
+        self._using = threading.RLock()  # held while the channel is used or replaced: a descriptor must not be reused
+        self._failure: errors.RecollectdError | None = None  # met behind the changes that wait to be taken
         self._closed = False
-        self._subscribe()
+        engine.pool.watches.add(self.close)
+        try:
+            with self._using:
+                self._subscribe()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def position(self) -> int:
@@ -46,20 +54,27 @@ class Watch:
         """Wait for the next change."""
         while not self._changes:
             self._engine.pool.check_usable()
-            if self._closed:
-                raise StopIteration
-            try:
-                self._receive(None)
-            except errors.RecollectdError as error:
-                self._recover(error)
+            with self._using:
+                if self._closed:
+                    raise StopIteration
+                if self._failure is not None:
+                    self._recover(self._failure)
+                    continue  # closed meanwhile, perhaps
+                try:
+                    self._receive(None)
+                except errors.RecollectdError as error:
+                    self._failure = error
         return self._changes.popleft()
 
     def close(self) -> None:
         """End the watch."""
         self._closed = True
+        self._engine.pool.watches.discard(self.close)
         if self._channel is not None:
             self._channel.interrupt()
-            self._engine.pool.disconnect(self._channel)
+        with self._using:
+            if self._channel is not None:
+                self._engine.pool.disconnect(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -74,13 +89,16 @@ class Watch:
         for answer in self._channel.receive(deadline):
             self._changes.extend(self._state.take(answer.reply))
 
-    def _recover(self, error: errors.RecollectdError) -> None:
-        """Subscribe anew after a loss; raise what is none."""
-        if self._closed:
-            return
-        self._engine.pool.check_usable()
-        Backoff().delay_s(error)
-        self._subscribe()
+    def _recover(self, failure: errors.RecollectdError) -> None:
+        """Subscribe anew after a loss; what is none ends the watch."""
+        self._failure = None
+        try:
+            if not worth_retrying(failure):
+                raise failure
+            self._subscribe()
+        except BaseException:
+            self.close()
+            raise
 
     def _subscribe(self) -> None:
         """Have the watch put in place, within the client's timeout."""
@@ -106,9 +124,7 @@ class Watch:
         self._channel = channel = pool.connect(deadline)
         assert channel.core.welcome is not None
         request = self._state.request(channel.core.welcome)
-        channel.send_all(channel.core.send(None, RequestHeader(0), table.encode(request)), deadline)
+        channel.send_all(channel.core.send(None, table.encode(request)), deadline)
         self._state.in_place = False
         while not self._state.in_place:
             self._receive(deadline)
-        if self._closed:
-            pool.disconnect(channel)

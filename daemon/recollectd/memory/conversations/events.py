@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from recollectd.memory.kind import Description, Event, EventFunctions, Mark
 from recollectd.memory.logs.events import LogHead, drop_entries
 from recollectd.protocol import table
 from recollectd.protocol.messages.conversations import Role
+from recollectd.protocol.messages.fields import RawOrNil, nil_to_none
 from recollectd.storage.keyspace import (
     DELETE,
     DELETE_RANGE,
@@ -31,7 +32,10 @@ _SECOND_US: Final = 1_000_000
 class ConversationHead(LogHead, frozen=True):
     """Where a conversation stands; metadata is the creator's."""
 
-    metadata: Raw | None = None
+    metadata: RawOrNil = None
+
+    def __post_init__(self) -> None:
+        nil_to_none(self, "metadata")
 
     @property
     def used_second(self) -> int:
@@ -47,7 +51,10 @@ class MessageEntry(Struct, frozen=True, array_like=True, gc=False):
     content: str
     stored_at: int
     valid_at: int | None = None
-    metadata: Raw | None = None
+    metadata: RawOrNil = None
+
+    def __post_init__(self) -> None:
+        nil_to_none(self, "metadata")
 
 
 decode_head: Final = msgspec.msgpack.Decoder(ConversationHead).decode

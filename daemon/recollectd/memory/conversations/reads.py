@@ -83,9 +83,11 @@ class History(ReadOperation[messages.ConversationHistory]):
 
     def _position(self, head: ConversationHead, message_id: str, field: str) -> Generator[Fetch, Rows, int]:
         place = (yield from ids.find(self._key, head.incarnation, (message_id,)))[0]
-        if place is None:
+        if place is not None:
+            return place.position
+        if entries.unchanged(head, (yield from fetch_head(self._key))):
             raise errors.NotFound(f"the conversation has no message {message_id!r}", field=field)
-        return place.position
+        return 0  # in a conversation that is no more: what is read by it will be thrown away
 
 
 class ReadHead(ReadOperation[messages.ConversationHead]):
@@ -125,9 +127,16 @@ class ListConversations(ReadOperation[messages.ConversationList]):
             raise errors.InvalidCursor("the cursor points outside its query", field="cursor")
         rows = view.walk(Family.INDEX, start, stop, keys_max=request.limit)
         names = [split_last_use_key(key)[1] for key, _ in rows]
-        keys = [record_key(Kind.CONVERSATION, request.namespace, name) for name in names]
-        heads = yield Fetch(Family.HEADS, keys)
-        found = tuple(_info(name, decode_head(row)) for name, row in zip(names, heads, strict=True) if row is not None)
-        more = len(rows) == request.limit
-        cursor = cursors.pack(view.store_id, self._query, rows[-1][0]) if more else b""
-        return messages.ConversationPage(found, cursor)
+        heads = yield Fetch(Family.HEADS, [record_key(Kind.CONVERSATION, request.namespace, name) for name in names])
+        found: list[messages.ConversationInfo] = []
+        size, taken = 0, len(rows)
+        for index, (name, row) in enumerate(zip(names, heads, strict=True)):
+            if row is not None:
+                found.append(_info(name, decode_head(row)))
+                size += len(row)
+            if size >= limits.PAGE_BYTES_MAX:
+                taken = index + 1
+                break
+        more = taken < len(rows) or taken == request.limit
+        cursor = cursors.pack(view.store_id, self._query, rows[taken - 1][0]) if more else b""
+        return messages.ConversationPage(tuple(found), cursor)

@@ -20,7 +20,7 @@ from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import connection
 from recollectd.protocol.messages import conversations as messages
 from recollectd.protocol.messages.fields import Kind
-from recollectd.storage.keyspace import record_key, text_bytes
+from recollectd.storage.keyspace import message_id_prefix, path, record_key, text_bytes
 
 
 class Create(WriteOperation[messages.ConversationCreate]):
@@ -44,7 +44,9 @@ class Create(WriteOperation[messages.ConversationCreate]):
         key = record_key(Kind.CONVERSATION, request.namespace, conversation_id, "conversation_id")
         if request.conversation_id is not None and draft.get(key) is not None:
             raise errors.AlreadyExists("there is a conversation with this id", field="conversation_id")
-        head = ConversationHead(0, 0, draft.seq, draft.seq, draft.seq, draft.time, draft.time, request.metadata)
+        # A copy: the head is remembered for long, and would keep the whole frame that the request came in.
+        metadata = None if request.metadata is None else request.metadata.copy()
+        head = ConversationHead(0, 0, draft.seq, draft.seq, draft.seq, draft.time, draft.time, metadata)
         draft.put(key, head)
         draft.emit(Created(key, head))
         return messages.ConversationCreated(conversation_id, draft.time)
@@ -141,5 +143,7 @@ class Delete(WriteOperation[messages.ConversationDelete]):
         if head is None:
             return connection.Deleted(0)
         draft.put(self._key, None)
+        if head.incarnation == draft.seq:  # as would be a life that this commit gives it after this one
+            draft.withdraw(message_id_prefix(path(self._key), head.incarnation))
         draft.emit(ConversationDeleted(self._key, head.first, head.next, head.incarnation, head.used_second))
         return connection.Deleted(1)

@@ -16,7 +16,7 @@ from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import connection
 from recollectd.protocol.messages import logs as messages
 from recollectd.protocol.messages.fields import Kind
-from recollectd.storage.keyspace import record_key
+from recollectd.storage.keyspace import namespace_bytes, record_key
 
 
 def new_head(draft: Draft) -> LogHead:
@@ -160,6 +160,7 @@ class Copy(WriteOperation[messages.LogCopy]):
     def __init__(self, request: messages.LogCopy) -> None:
         super().__init__(request)
         self._key = record_key(Kind.LOG, request.namespace, request.log_id, "log_id")
+        namespace_bytes(request.target_namespace, "target_namespace")
         self._target = record_key(Kind.LOG, request.target_namespace, request.target_id, "target_id")
         self.keys = (self._key, self._target)
         self._head: LogHead | None = None
@@ -183,7 +184,7 @@ class Copy(WriteOperation[messages.LogCopy]):
                 self._head = None  # changed meanwhile: write will find it stale
                 return
             size += sum(len(row) for _, row in found)
-            if size > limits.COMMIT_BYTES_MAX - limits.PAGE_BYTES_MAX:
+            if size > limits.COMMIT_BYTES_MAX:
                 raise errors.TooLarge(
                     f"the log has more than commit_bytes_max ({limits.COMMIT_BYTES_MAX}) bytes; copy it in pages",
                     field="log_id",

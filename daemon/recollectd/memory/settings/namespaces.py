@@ -6,6 +6,7 @@ from typing import Final
 
 from recollectd.memory import cursors
 from recollectd.memory.kind import Reading, ReadOperation, View
+from recollectd.protocol import errors
 from recollectd.protocol.messages.connection import NamespaceList, NamespacePage
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.keyspace import Family, after_prefix, namespace_end, namespace_prefix, split_record_key
@@ -27,6 +28,8 @@ class ListNamespaces(ReadOperation[NamespaceList]):
     def read(self, view: View) -> Reading:
         """Ask each kind for its next namespace, take the smallest."""
         place = cursors.unpack(self.request.cursor, view.store_id, self._query)
+        if place and not (place.startswith(self._prefix) and place.endswith(b"\0")):
+            raise errors.InvalidCursor("the cursor points outside its query", field="cursor")
         start = after_prefix(place) if place else self._prefix
         found: list[tuple[str, ...]] = []
         while len(found) < self.request.limit:

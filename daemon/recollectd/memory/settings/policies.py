@@ -21,18 +21,19 @@ class Policies:
     def set(self, key: bytes, policy: HistoryPolicy) -> None:
         """Configure the namespace of a settings record key and all below it."""
         self._configured[key[1 : namespace_end(key) - 1]] = policy
-        self._resolved.clear()
+        self._resolved = {}  # a new one: another thread may be about to put what it found before into the old
 
     def of(self, key: bytes) -> HistoryPolicy:
         """Return the policy for a record key."""
         if not self._configured:
             return self._default
         namespace = key[1 : namespace_end(key) - 1]
-        known = self._resolved.get(namespace)
+        resolved = self._resolved
+        known = resolved.get(namespace)
         if known is None:
-            if len(self._resolved) >= 10_000:
-                self._resolved.clear()
-            known = self._resolved[namespace] = self._resolve(namespace)
+            if len(resolved) >= 10_000:
+                resolved.clear()
+            known = resolved[namespace] = self._resolve(namespace)
         return known
 
     def _resolve(self, namespace: bytes) -> HistoryPolicy:

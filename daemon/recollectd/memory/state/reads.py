@@ -100,24 +100,21 @@ class Get(ReadOperation[StateGet]):
         """Return the version that was the newest at a time; 0 where the record was absent."""
         if as_of >= head.updated_at:
             return head.version if head.alive(min(as_of, now)) else 0
-        low, high = head.first_version, head.version - 1  # the answer, if there is one, is in low ... high
+        low, high = head.first_version, head.version - 1
+        pruned = low > 1
+        found: VersionRow | None = None  # of version low - 1: written by then
         while low <= high:
             middle = (low + high) // 2
             row = yield from fetch_version(self._key, middle)
-            if row is None:  # pruned meanwhile: what is asked for cannot be older than what is kept
-                low = middle + 1
+            if row is None:  # dropped since the head was read, with all before it
+                low, pruned, found = middle + 1, True, None
             elif row.updated_at <= as_of:
-                if middle == high:
-                    return 0 if row.absent else middle
-                following = yield from fetch_version(self._key, middle + 1)
-                if following is None or following.updated_at > as_of:
-                    return 0 if row.absent else middle
-                low = middle + 1
+                low, found = middle + 1, row
             else:
                 high = middle - 1
-        if head.first_version > 1:
+        if found is None and pruned:
             raise errors.HistoryPruned("the time lies before the history that is kept", field="as_of")
-        return 0
+        return 0 if found is None or found.absent else low - 1
 
 
 class GetMany(ReadOperation[StateGetMany]):
@@ -204,8 +201,10 @@ class History(ReadOperation[StateHistory]):
                 if data is None:  # pruned since the head was read: nothing older is left either
                     return StateVersions(tuple(versions), 0, number + 1)
                 versions.append(_version(number, unpack_version(data)))
+                newest = number - 1
                 size += len(data)
-            newest = oldest - 1
+                if size >= limits.PAGE_BYTES_MAX:
+                    break
         more = newest >= head.first_version
         return StateVersions(tuple(versions), newest + 1 if more else 0, head.first_version)
 

@@ -1,0 +1,69 @@
+"""A store with a past."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from memory.asking import NS, append, batch, configure, create, delete, message, put, say, touch, transaction
+from memory.harness import SECOND, START, Store
+from recollectd.memory.commits import SessionsForgotten
+from recollectd.memory.kind import Draft
+from recollectd.memory.sequencer import Author
+from recollectd.memory.settings.events import HistoryPolicy
+from recollectd.memory.state.sweeps import Expire, Prune, Refresh, Sweep
+from recollectd.protocol.messages.connection import Done
+from recollectd.protocol.messages.conversations import ConversationDelete
+from recollectd.protocol.messages.logs import LogCopy, LogDelete, LogPopLast, LogTruncate
+from recollectd.storage.keyspace import Family
+
+SESSION: Final = START.to_bytes(8, "big") + b"sessions"
+POLICY: Final = HistoryPolicy(age_us=10 * SECOND)
+
+
+class ForgetAnother(Sweep):
+    """Forgets a session that nobody has heard of."""
+
+    __slots__ = ()
+
+    prepares = False
+    idle = False
+
+    def write(self, draft: Draft) -> Done:
+        draft.emit(SessionsForgotten(b"", (b"another session!",)))
+        return Done()
+
+
+def eventful() -> Store:
+    """A store in whose journal every sort of event, and a refusal, has its place."""
+    store = Store(policy=POLICY)
+    requests: list[Any] = [
+        put("a", 1, ttl_us=5 * SECOND, sliding=True),
+        put("b", 1),
+        put("b", 2, if_version=9),
+        configure(2, 10 * SECOND),
+        put("b", 2),
+        put("b", 3),
+        delete("b"),
+        touch("a", 6 * SECOND),
+        append("l", *range(20)),
+        LogTruncate(NS, "l", 12, 18),
+        LogPopLast(NS, "l"),
+        LogCopy(NS, "l", NS, "m"),
+        create("c", {"x": 1}),
+        say("c", message("1", "m", metadata=None), "2"),
+        ConversationDelete(NS, "c"),
+        LogDelete(NS, "m"),
+        transaction(create("c"), say("c", message("3", "m")), put("t", 1), put("t", 2)),
+        batch(put("t", 3), put("t", 4, if_version=99), append("l", "x")),
+    ]
+    for number, request in enumerate(requests, start=1):
+        store.sequence(request, Author("ada", SESSION, number, max(1, number - 3), number))
+        store.apply()
+        store.now += SECOND // 10
+    store.run(Refresh([key for key in store.engine.families[Family.HEADS] if key.endswith(b"a")]))
+    store.now += 7 * SECOND
+    store.run(Expire())
+    store.now += 86_400 * SECOND
+    store.run(Prune(store.sequencer.policies))
+    store.run(ForgetAnother())
+    return store
