@@ -1,6 +1,7 @@
 """A stand-in for `python -m recollectd`: takes the arguments that `Client.local` gives and runs a fake daemon.
 
-It behaves as the folder's `behaviour` file says: `fail` ends with a message, `slow` answers late.
+With a file `broken` in the folder it ends with a message; with a named pipe `gate` it waits until that was opened for
+writing and closed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import fcntl
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 
@@ -23,8 +23,7 @@ def main() -> int:
     parser.add_argument("--exit-when-idle", type=float, required=True)
     options = parser.parse_args()
     print(f"began {os.getpid()} {options.exit_when_idle:g}", flush=True)
-    behaviour = options.data / "behaviour"
-    if behaviour.exists() and behaviour.read_text() == "fail":
+    if (options.data / "broken").exists():
         print("the records are damaged: segment 7", file=sys.stderr)
         return 70
     lock = os.open(options.data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -33,9 +32,8 @@ def main() -> int:
     except BlockingIOError:
         print("another daemon has the folder", file=sys.stderr)
         return 75
-    if behaviour.exists() and behaviour.read_text() == "slow":
-        while behaviour.exists():
-            time.sleep(0.01)
+    if (options.data / "gate").exists():
+        (options.data / "gate").read_bytes()
     from client.fake import FakeDaemon
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

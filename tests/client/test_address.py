@@ -68,8 +68,8 @@ def test_a_path_too_long_for_a_socket_address_is_reached(tmp_path: Path, drive: 
     folder = tmp_path / ("long " * 30) / ("longer " * 20)
     folder.mkdir(parents=True)
     fake = FakeDaemon(folder / "d.sock")
-    with pytest.raises(OSError, match="too long"):
-        socket.socket(socket.AF_UNIX).connect(str(fake.path))
+    with socket.socket(socket.AF_UNIX) as plain, pytest.raises(OSError, match="too long"):
+        plain.connect(str(fake.path))
     descriptors = len(os.listdir("/proc/self/fd"))
     with reachable(str(fake.path)) as path:
         assert len(path) < 40

@@ -101,7 +101,7 @@ def test_a_daemon_that_ended_is_started_again_by_the_next_call(folder: Path) -> 
 
 def test_a_daemon_that_does_not_start_shows_the_end_of_its_log(folder: Path) -> None:
     folder.mkdir()
-    (folder / "behaviour").write_text("fail")
+    (folder / "broken").touch()
     with pytest.raises(errors.DaemonUnavailable, match="ended at its start") as raised:
         Client.local(folder)
     assert "the records are damaged: segment 7" in str(raised.value)
@@ -110,10 +110,10 @@ def test_a_daemon_that_does_not_start_shows_the_end_of_its_log(folder: Path) -> 
 def test_a_daemon_that_still_starts_is_waited_for_and_not_started_twice(folder: Path) -> None:
     """Its recovery took longer than the call that started it."""
     folder.mkdir()
-    (folder / "behaviour").write_text("slow")
+    os.mkfifo(folder / "gate")
     with pytest.raises(errors.DaemonUnavailable, match="not ready within the timeout"):
         local.LocalDaemon(folder, 60).start(monotonic() + 1.0)
-    (folder / "behaviour").unlink()
+    (folder / "gate").write_bytes(b"")
     with Client.local(folder) as client:
         client.ping()
     assert len(began(folder)) == 1

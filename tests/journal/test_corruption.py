@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from recollectd.journal.interface import JournalCorrupt, JournalError, JournalUnsupported
+from recollectd.journal.reader import read_batches
+from recollectd.journal.segments import Segment
 from support.journal_images import (
     OPTIONS,
     STORE_ID,
@@ -223,6 +225,17 @@ def test_damage_found_while_reading_stops_the_reader(directory: Path) -> None:
         next(reading)
     assert (refusal.value.segment, refusal.value.offset) == (name, 4096 + 72 + 72 + 16)
     journal.close()
+
+
+def test_a_reader_notices_a_batch_from_another_time(directory: Path) -> None:
+    image = acknowledged()
+    other = SegmentImage().add(synced=0).add(b"X", b"YZ", synced=0).add(b"d", synced=2)
+    image.batches[2] = other.batches[2]
+    lay_out(directory, image)
+    reading = read_batches(1, lambda: [Segment(directory / image.name, 1, OPTIONS.segment_bytes)], lambda: 4)
+    assert next(reading).entries == (b"a", b"bc")
+    with pytest.raises(JournalCorrupt, match=f"offset {image.offsets[2]}"):
+        next(reading)
 
 
 def test_files_that_are_no_segments_are_left_alone(directory: Path) -> None:

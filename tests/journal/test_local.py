@@ -158,6 +158,15 @@ def test_large_batches_are_packed_elsewhere_and_keep_their_order(directory: Path
     journal.close()
 
 
+def test_what_compression_saves_is_room_for_others(directory: Path) -> None:
+    journal = begin(directory, JournalOptions(segment_bytes=1024 * 1024))
+    for _ in range(20):
+        journal.append([bytes(2 * local.PACK_INLINE_BYTES_MAX)], 1)
+        settle(journal)
+    assert journal.statistics().segments == 1
+    journal.close()
+
+
 def test_a_batch_larger_than_a_segment_gets_its_own(directory: Path) -> None:
     journal = begin(directory)
     large = os.urandom(3 * OPTIONS.segment_bytes)

@@ -10,6 +10,7 @@ import hashlib
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from recollectd.journal.interface import Batch
@@ -261,40 +262,30 @@ class Store:
         """Sequence a write and leave it waiting. What must be read before is read as the daemon does it."""
         if not isinstance(operation, WriteOperation):
             operation = operation_of(operation)
-        prepared = not operation.prepares
-        pinned: Sequence[bytes] = ()
         for _ in range(20):
-            if not prepared:
+            if operation.prepares:
                 self.apply()
                 self.prepare(operation)
-                prepared = True
-            try:
-                result = self.sequencer.sequence(operation, author, self.now)
-            except Stale:
-                prepared = False
-                continue
-            except Exception:
-                self.facts.unpin(pinned)
-                raise
-            if isinstance(result, Sequenced):
-                self.facts.unpin(pinned)
-                self.waiting.append(result)
-                return result
-            self.facts.pin(result)
-            self.facts.unpin(pinned)
-            pinned = tuple(result)
-            self.learn(result)
-        raise AssertionError("the write does not come to an end")
+            with suppress(Stale):
+                return self.sequence_prepared(operation, author)
+        raise AssertionError("the write is stale whenever it was prepared")
 
-    def sequence_prepared(self, operation: WriteOperation[Any]) -> Sequenced:
-        """Sequence a write that a test has prepared, and leave it waiting."""
-        result = self.sequencer.sequence(operation, THE_DAEMON, self.now)
-        if not isinstance(result, Sequenced):
-            self.learn(result)
-            result = self.sequencer.sequence(operation, THE_DAEMON, self.now)
-        assert isinstance(result, Sequenced)
-        self.waiting.append(result)
-        return result
+    def sequence_prepared(self, operation: WriteOperation[Any], author: Author = THE_DAEMON) -> Sequenced:
+        """Sequence a write that needs no preparation, or has had it, and leave it waiting. Raises Stale."""
+        pinned: Sequence[bytes] = ()
+        try:
+            for _ in range(5):
+                result = self.sequencer.sequence(operation, author, self.now)
+                if isinstance(result, Sequenced):
+                    self.waiting.append(result)
+                    return result
+                self.facts.pin(result)
+                self.facts.unpin(pinned)
+                pinned = result
+                self.learn(result)
+        finally:
+            self.facts.unpin(pinned)
+        raise AssertionError("the write asks for rows without end")
 
     def prepare(self, operation: WriteOperation[Any]) -> None:
         finish(operation.prepare(self.view()), self.engine)
@@ -339,9 +330,14 @@ class Store:
 
     def checkpoint(self) -> None:
         """Make what is applied durable, the sessions with it."""
-        seq = self.engine.applied_seq
-        rows = self.sessions.checkpoint()
-        self.engine.write([*rows, (PUT, Family.META, SESSIONS_KEY, pack_number(seq))], seq)
+        self.flush(sessions=True)
+
+    def flush(self, *, sessions: bool) -> None:
+        """Make what is applied durable; RocksDB may do so at any time, without the sessions."""
+        if sessions:
+            seq = self.engine.applied_seq
+            rows = self.sessions.checkpoint()
+            self.engine.write([*rows, (PUT, Family.META, SESSIONS_KEY, pack_number(seq))], seq)
         self._durable = self.engine.copy()
 
     def crash(self) -> None:
@@ -380,10 +376,11 @@ class Store:
 
 def records(engine: MemoryEngine) -> dict[Family, dict[bytes, bytes]]:
     """Return all rows that are a function of the commits applied; sessions' rows are as of their checkpoint."""
-    return {
-        family: {key: value for key, value in rows.items() if key != SESSIONS_KEY and key[:1] != INDEX_SESSION}
+    found = {
+        family: {key: value for key, value in rows.items() if key[:1] != INDEX_SESSION}
         for family, rows in engine.families.items()
     }
+    return found | {Family.META: {APPLIED_KEY: pack_number(engine.applied_seq)}}
 
 
 def digest(engine: MemoryEngine) -> str:

@@ -104,7 +104,7 @@ class Model:
     def after(self, request: Any, time: int, policies: Policies, given: Iterator[str]) -> tuple[Model, Any]:
         """Return the model behind a commit and the reply, or the error's class.
 
-        policies: those in force; given: the ids that the store drew, in order.
+        policies: those in force; given: the ids that the store drew, in order; none where it refused.
         """
         following = deepcopy(self)
         following.seq, following.time = self.seq + 1, max(self.time, time)
@@ -312,7 +312,7 @@ class Change:
         wanted = request.conversation_id
         if wanted is not None and (request.namespace, wanted) in self.model.conversations:
             raise Refused(errors.AlreadyExists)
-        conversation_id = next(self.given) if wanted is None else wanted
+        conversation_id = next(self.given, "") if wanted is None else wanted
         made = Conversation(self.time, self.time, self.seq, request.metadata)
         self.model.conversations[request.namespace, conversation_id] = made
         self._note(Kind.CONVERSATION, request.namespace)
@@ -355,7 +355,7 @@ class Change:
         """Give those without an id the one the store drew."""
         for index, each in enumerate(stored):
             if not each.message_id:
-                message_id = next(self.given)
+                message_id = next(self.given, "refused later")
                 at = next(place for place, message in enumerate(new) if message.position == each.position)
                 new[at] = _replaced(new[at], message_id)
                 stored[index] = _replaced(each, message_id)

@@ -186,7 +186,7 @@ def ask_body(peer: Peer, request: Message, body: bytes) -> messages.ErrorReply |
     number = peer.number + 1 if isinstance(request, Write) else 0
     request_id = 1_000 + len(peer.replies)
     peer.feed(frame(body, request_id, number=number))
-    reply = peer.answer(request_id).reply
+    reply = next(answer.reply for answer in peer.replies if answer.request_id == request_id)
     if isinstance(reply, messages.ErrorReply):
         assert reply.code != errors.InternalError.row.code, reply
         return reply
@@ -225,7 +225,7 @@ def test_extreme_numbers_are_taken_or_refused(manual: ManualDaemon, request_: Me
     """Each number of a message on its own, also those that lie deeper, at the ends of what msgpack can say."""
     furnish(manual.connect())
     for extreme in (-(2**63), -1, 0, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1):
-        for changed in with_number(parts_of(request_)[1:], extreme):
+        for changed in (*with_number(parts_of(request_)[1:], extreme), *alone(request_, extreme)):
             peer = welcomed_for(manual, request_)
             ask_body(peer, request_, msgspec.msgpack.encode([*parts_of(request_)[:1], *changed]))
 
@@ -237,6 +237,16 @@ def furnish(peer: Peer) -> None:
     peer.ask(conversations.ConversationCreate(NAMESPACE, "chat-1"))
     messages_ = tuple(conversations.NewMessage("user", "x", f"m-{index}") for index in range(9))
     peer.ask(conversations.ConversationAppend(NAMESPACE, "chat-1", messages_))
+
+
+def alone(request: Message, number: int) -> Iterator[list[Any]]:
+    """Yield what is behind the tag with one optional number given and all other optional fields left at default."""
+    given = parts_of(request)[1:]
+    fields_ = msgspec.structs.fields(type(request))
+    bare = [value if field.required else field.default for field, value in zip(fields_, given, strict=False)]
+    for index, value in enumerate(given):
+        if type(value) is int and not fields_[index].required:
+            yield [*bare[:index], number, *bare[index + 1 :]]
 
 
 def with_number(parts: list[Any], number: int) -> Iterator[list[Any]]:

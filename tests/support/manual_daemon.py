@@ -178,7 +178,7 @@ class Peer:
     def answer(self, request_id: int) -> Answer:
         """Return the one reply to a request."""
         found = [answer for answer in self.replies if answer.request_id == request_id]
-        assert len(found) == 1, found
+        assert len(found) == 1, f"{len(found)} replies to request {request_id}"
         return found[0]
 
     def answered(self) -> list[int]:

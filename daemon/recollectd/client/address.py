@@ -41,10 +41,9 @@ def parse_url(url: str | None) -> Address:
     if text.startswith("tcp://"):
         host, colon, port = text.removeprefix("tcp://").removesuffix("/").rpartition(":")
         bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") and host.endswith("]") else host
-        bracketed = bare != host
-        if colon and bare and bracketed == (":" in bare) and port.isascii() and port.isdigit():
-            if 0 < int(port) <= PORT_MAX:
-                return Address("", bare, int(port))
+        is_host = bool(bare) and (":" in bare) == (bare != host)
+        if colon and is_host and port.isascii() and port.isdigit() and 0 < int(port) <= PORT_MAX:
+            return Address("", bare, int(port))
     raise errors.InvalidArgument(f"{text!r} is neither unix:///PATH nor tcp://HOST:PORT", field="url")
 
 

@@ -2,7 +2,8 @@
 
 The daemon listens on `FOLDER/recollectd.sock`. Whoever finds nobody there takes `FOLDER/.start-lock`, looks again and
 starts one; so of many processes that come at once one starts it and the others find it. It is detached, writes to
-`FOLDER/daemon.log`, and ends some time after its last client is gone.
+`FOLDER/daemon.log`, reads its options from `FOLDER/recollectd.toml` if that is there, and ends some time after its
+last client is gone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from recollectd.protocol import errors
 
 START_S_MAX: Final = 120.0
 """Recovery after a crash takes less than a minute; twice that is a defect, or a broken disk."""
-PROGRAM: Final = (sys.executable, "-m", "recollectd")
+PROGRAM: Final = (sys.executable, "-P", "-m", "recollectd")  # -P: nothing in the caller's directory is imported
 _HELLO_S: Final = 5.0
 _POLL_S: Final = 0.02
 _LOG_TAIL_BYTES: Final = 4_096
@@ -121,12 +122,17 @@ class LocalDaemon:
             *("--data", str(self.folder), "--socket", self._short_socket_path()),
             *("--exit-when-idle", f"{self._exit_when_idle:g}"),
         ]
+        configuration = self.folder / "recollectd.toml"
+        if configuration.exists():
+            command += ["--config", str(configuration)]
+        # Options that the user has set for other daemons are not this one's.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RECOLLECTD_")}
         log = os.open(self.folder / "daemon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             return os.posix_spawn(
                 command[0],
                 command,
-                os.environ,
+                environment,
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, log, 1),

@@ -8,7 +8,7 @@ from msgspec import field
 
 from recollectd.config.addresses import check_loopback
 from recollectd.config.declare import Section, option
-from recollectd.config.units import DAY_S, GIB, KIB, MIB, YEAR_S
+from recollectd.config.units import GIB, KIB, MIB, YEAR_S
 from recollectd.protocol import limits
 
 SOCKET_NAME: Final = "recollectd.sock"
@@ -218,19 +218,19 @@ class ServerOptions(Section, frozen=True):
             lowering="A client away for longer gets OUTCOME_UNKNOWN and must read to see.",
             unsure="leave it.",
         ),
-    ] = DAY_S
+    ] = 7_200
     sessions_max: Annotated[
         int,
         option(
-            "Sessions remembered at once; beyond it the one that has been silent longest is forgotten.",
+            "Sessions remembered at once; beyond it new clients are told BUSY until silent ones have been forgotten.",
             unit="sessions",
-            ge=100,
-            le=100_000_000,
-            raising="Many short-lived clients keep exactly-once retries longer; up to some 100 KiB of disk each.",
-            lowering="Sessions are forgotten before session_retention_s when there are many.",
+            ge=1,
+            le=10_000_000,
+            raising="More clients may have written within the retention time, at some 500 bytes of memory each.",
+            lowering="Less memory; commands run in a loop, a session each, meet the bound sooner.",
             unsure="leave it.",
         ),
-    ] = 100_000
+    ] = 200_000
     clock_step_s_max: Annotated[
         int,
         option(

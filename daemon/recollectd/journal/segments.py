@@ -210,13 +210,10 @@ class SpareSegments:
         """Keep one spare left by an earlier process (it lets a start succeed on a full disk), delete the others."""
         for path in list_spares(self._directory):
             if self._spare is None and path.stat().st_size == self._segment_bytes:
-                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                # A rotation that was cut short has left a header; batches such a file cannot hold.
-                if is_zero(os.pread(fd, BATCHES_OFFSET, 0)):
-                    self._spare = Spare(fd, path, self._segment_bytes)
-                    continue
-                os.close(fd)
-            path.unlink()
+                # It may have a header already, from a rotation that was cut short; the next one overwrites it.
+                self._spare = Spare(os.open(path, os.O_RDWR | os.O_CLOEXEC), path, self._segment_bytes)
+            else:
+                path.unlink()
 
     def prepare(self) -> None:
         """See to it that there will be a spare segment."""

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import socket
 import struct
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from recollectd.memory.refusals import error_reply
@@ -23,6 +25,8 @@ _RECEIVE_BYTES: Final = 256 * 1024
 # Above this many unsent bytes a connection is not read from: who does not take replies gets no more of them.
 _UNSENT_BYTES_HIGH: Final = 4 * 1024 * 1024
 _UNSENT_BYTES_LOW: Final = 1024 * 1024
+# So many reads of a connection run at a time: what they find is held in memory until the client takes it.
+_READS_RUNNING_MAX: Final = 64
 
 # One buffer serves all connections: what is received is taken out of it before the next call.
 _RECEIVE_BUFFER: Final = memoryview(bytearray(_RECEIVE_BYTES))
@@ -49,6 +53,8 @@ class Connection(asyncio.BufferedProtocol):
         self.closed = False
         self.ending = False
         self._no_more_requests = False
+        self._reads_waiting: deque[Callable[[], None]] = deque()
+        self._reads_running = 0
         self.idle_timeout_s = dispatcher.idle_timeout_s
         self.last_frame_at = dispatcher.loop.time()
         self.requests_in_flight = 0
@@ -71,6 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self.closed = self.ending = True
         self._unsent.clear()
         self._dispatcher.leave(self)
+        self._start_reads()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to receive into."""
@@ -112,6 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         """The client has taken enough."""
         self._choked = False
         self._pause_or_resume()
+        self._start_reads()
 
     def _pause_or_resume(self) -> None:
         transport = self._transport
@@ -163,6 +171,23 @@ class Connection(asyncio.BufferedProtocol):
         if self._unsent and self._transport is not None and not self.closed:
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
+        self._start_reads()
+
+    def when_room(self, start: Callable[[], None]) -> None:
+        """Start a read, once not too many others are running and the client takes what they find."""
+        self._reads_waiting.append(start)
+        self._start_reads()
+
+    def read_ended(self) -> None:
+        """A read that was started has its reply queued; the next one starts when that is on its way."""
+        self._reads_running -= 1
+        if self.closed:
+            self._start_reads()
+
+    def _start_reads(self) -> None:
+        while self._reads_waiting and self._reads_running < _READS_RUNNING_MAX and (self.closed or not self._choked):
+            self._reads_running += 1
+            self._reads_waiting.popleft()()
 
     def hold(self, size: int) -> None:
         """A request is on its way."""

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,8 +23,6 @@ from recollectd.journal.interface import Journal
 from recollectd.memory.facts import FactCache
 from recollectd.memory.sequencer import Sequencer
 from recollectd.memory.sessions import Sessions
-from recollectd.protocol import table
-from recollectd.protocol.frames import RequestHeader
 from recollectd.protocol.messages.connection import Status, StatusRequest
 from recollectd.server import opening
 from recollectd.server.chores import Chores
@@ -32,7 +31,7 @@ from recollectd.server.committer import Committer
 from recollectd.server.connection import Connection
 from recollectd.server.dispatch import Dispatcher
 from recollectd.server.listener import listen_tcp, listen_unix
-from recollectd.server.reads import Failed, Read, ReadExecutor, reply_bytes
+from recollectd.server.reads import Failed, Read, ReadExecutor
 from recollectd.server.status import engine_status, status_of
 from recollectd.server.watches import Watches
 from recollectd.server.writes import WriteRouter
@@ -260,12 +259,8 @@ class Daemon:
 
     # -- status -----------------------------------------------------------------------------------------------------
 
-    def _answer_status(self, connection: Connection, header: RequestHeader, request: StatusRequest) -> None:
-        def done(position: int, result: dict[str, Any] | Failed) -> None:
-            if isinstance(result, Failed):
-                connection.send(header.request_id, position, reply_bytes(result))
-            else:
-                body = table.encode(Status({**status_of(self), **result}))
-                connection.send(header.request_id, position, body)
+    def _answer_status(self, request: StatusRequest, answer: Callable[[int, object], None]) -> None:
+        def done(position: int, found: dict[str, Any] | Failed) -> None:
+            answer(position, found if isinstance(found, Failed) else Status({**status_of(self), **found}))
 
         self._reads.submit(Read(lambda view: engine_status(view, self, request.namespaces), done, alone=True))

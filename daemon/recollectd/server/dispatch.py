@@ -40,6 +40,8 @@ WRITES: Final[dict[type[Write], type[WriteOperation[Any]]]] = {
 }
 
 _BUSY_RETRY_MS: Final = 20
+# About what a request costs in memory beside its bytes, for the bound over all connections.
+_REQUEST_BYTES: Final = 1_024
 
 Control = Callable[[Connection, RequestHeader, Any], Reply | None]
 
@@ -61,7 +63,7 @@ class Dispatcher:
         sessions: Sessions,
         watches: Watches,
         now: Callable[[], int],
-        status: Callable[[Connection, RequestHeader, messages.StatusRequest], None],
+        status: Callable[[messages.StatusRequest, Callable[[int, object], None]], None],
     ) -> None:
         self.loop = loop
         self.idle_timeout_s = float(config.server.idle_timeout_s)
@@ -159,16 +161,16 @@ class Dispatcher:
         requests_max, bytes_max = IN_FLIGHT_LIMITS
         if connection.requests_in_flight >= requests_max or connection.bytes_in_flight + size > bytes_max:
             raise errors.Busy("too much is in flight on this connection", retry_after_ms=_BUSY_RETRY_MS)
-        if self.bytes_in_flight + size > self._config.server.in_flight_bytes_max:
+        if self.bytes_in_flight + size + _REQUEST_BYTES > self._config.server.in_flight_bytes_max:
             raise errors.Busy("too much is in flight on all connections", retry_after_ms=_BUSY_RETRY_MS)
 
     def _hold(self, connection: Connection, size: int) -> None:
         connection.hold(size)
-        self.bytes_in_flight += size
+        self.bytes_in_flight += size + _REQUEST_BYTES
 
     def _release(self, connection: Connection, size: int) -> None:
         connection.release(size)
-        self.bytes_in_flight -= size
+        self.bytes_in_flight -= size + _REQUEST_BYTES
 
     def _note_slow(self, request: Message, begun: float) -> None:
         elapsed_ms = (self.loop.time() - begun) * 1_000
@@ -193,13 +195,21 @@ class Dispatcher:
             connection.send(header.request_id, position, body)
             lane.end(reading)
 
-        def start() -> None:
+        def ended(position: int, result: object) -> None:
+            done(position, result)
+            connection.read_ended()
+
+        def run() -> None:
             if self.loop.time() > deadline:
-                done(self.position, reads.Failed(errors.DeadlineExceeded()))
-            elif header.after > self.position:
+                ended(self.position, reads.Failed(errors.DeadlineExceeded()))
+            else:
+                self._reads.submit(reads.Read(operation.read, ended, alone=operation.keys is None))
+
+        def start() -> None:
+            if header.after > self.position:
                 self._await_position(header, start, done)
             else:
-                self._reads.submit(reads.Read(operation.read, done, alone=operation.keys is None))
+                connection.when_room(run)
 
         if not lane.await_writes(operation.keys, start):
             start()
@@ -285,7 +295,15 @@ class Dispatcher:
         return messages.Pong(self._now())
 
     def _answer_status(self, connection: Connection, header: RequestHeader, request: messages.StatusRequest) -> None:
-        self._status(connection, header, request)
+        self._check(connection, header, 0)
+        self._hold(connection, 0)
+
+        def done(position: int, result: object) -> None:
+            body = reads.reply_bytes(result)
+            self._release(connection, 0)
+            connection.send(header.request_id, position, body)
+
+        self._status(request, done)
 
     def _watch(self, connection: Connection, header: RequestHeader, request: Watch) -> Watching:
         if len(connection.watchers) >= limits.WATCHES_PER_CONNECTION_MAX:

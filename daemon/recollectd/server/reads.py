@@ -137,7 +137,10 @@ class ReadExecutor:
         if view.touches:
             self._touched(view.touches)
         for read, result in zip(reads, results, strict=True):
-            read.done(view.position, result)
+            try:
+                read.done(view.position, result)
+            except Exception as error:  # such as what cannot be encoded: whoever waits must hear of it
+                read.done(view.position, Failed(internal_error(error)))
 
     def close(self) -> None:
         """Wait for what runs."""
