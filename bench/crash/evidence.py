@@ -18,7 +18,11 @@ from recollectd.protocol.messages.fields import Kind, Message, Reply
 def in_order(evidence: Sequence[Issue]) -> Iterator[tuple[Played, int]]:
     """Yield what was answered in the journal's order, each with the time of the next commit whose time is known."""
     played = sorted(
-        (Played(issue.answer.position, issue.message, issue.answer.decode()) for issue in evidence if issue.answer),
+        (
+            Played(issue.answer.position, issue.message, issue.answer.decode(), repr(issue))
+            for issue in evidence
+            if issue.answer
+        ),
         key=lambda each: each.seq,
     )
     times_max: list[int] = []

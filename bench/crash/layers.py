@@ -67,7 +67,7 @@ class Layer:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Give everything back."""
+        """Give everything back; not called after a failure, so that it can be looked at."""
 
     def note(self, what: str, count: int = 1) -> None:
         """Count something that happened, for the report."""

@@ -32,11 +32,12 @@ class Mismatch(AssertionError):
 
 
 class Played(NamedTuple):
-    """One write as the journal has it: its sequence number, the message and the daemon's reply."""
+    """One write as the journal has it: its sequence number, the message and the daemon's reply. story: for people."""
 
     seq: int
     message: Message
     reply: Reply
+    story: str = ""
 
 
 class Model:
@@ -48,18 +49,18 @@ class Model:
         self.seq = 0
         self.time = 0  # the latest that is known
         self.timeline: dict[Key, list[tuple[int, Record | None]]] = defaultdict(list)
-        self._last: Message | None = None
+        self._last = ""
         self._policies: dict[tuple[str, ...], int] = {}
         self._changed: dict[tuple[int, tuple[str, ...]], int] = {}
         self._places: dict[bytes, str] = {}
 
     def play(self, played: Played, time_max: int) -> None:
         """Apply one write; time_max: when the next commit whose time is known was. Raises Mismatch."""
-        seq, message, reply = played
+        seq, message, reply, story = played
         if seq <= self.seq:
             raise Mismatch(
-                f"position {seq} of the journal was given to {self._last!r:.600}\n  and to {message!r:.600}\n"
-                f"  which was answered {reply!r:.300}"
+                f"position {seq} of the journal was given twice, the last being {self.seq}:\n"
+                f"  {self._last}\n  {story or played!r:.600}"
             )
         exact = time_in(message, reply, seq)
         if exact is not None and not self.time <= exact <= time_max:
@@ -71,11 +72,12 @@ class Model:
             expected = self._perform(context, message, reply)
             reason = difference(expected, reply)
             if not reason:
-                self._keep(context, message)
+                self._keep(context)
+                self._last = story or f"{played!r:.600}"
                 self.time = max(self.time, time)
                 return
             reasons[reason] = None
-        raise Mismatch(f"position {seq}: {message!r:.600}\n  was answered {reply!r:.600}\n  {'; '.join(reasons)}")
+        raise Mismatch(f"position {seq}: {story or message!r:.600}\n  was answered {reply!r:.600}\n  {'; '.join(reasons)}")
 
     def changed_after(self, key: Key, position: int) -> bool:
         """Return whether a record changed behind a position."""
@@ -92,14 +94,13 @@ class Model:
                 return self._policies[namespace[:length]]
         return self.history_count
 
-    def _keep(self, context: Context, message: Message) -> None:
+    def _keep(self, context: Context) -> None:
         commit(self.records, context.changes)
         for key, record in context.changes.items():
             self.timeline[key].append((context.seq, record))
             self._changed[key[:2]] = context.seq
         self._places = context.places
         self.seq = context.seq
-        self._last = message
 
     # What a message does.
 

@@ -16,20 +16,21 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw
 
-from bench.crash import configurations, dump, layers, state_model
+from bench.crash import configurations, dump, feed, layers, state_model
 from bench.crash.evidence import check_observations, check_order, in_order
 from bench.crash.model import Mismatch, Model
 from bench.crash.records import State
 from bench.crash.sessions import Crowd, Issue, Session
 from bench.crash.workload import SHARED, SHORT_LIVED, SLIDING, SOLO_KEYS, STATE_KEYS, solo_namespace
 from bench.process import DaemonProcess
-from bench.wire import AsyncConnection, Disconnected
+from bench.wire import AsyncConnection
 from recollectd.protocol import errors, table
 from recollectd.protocol.messages.connection import ErrorReply, Ping, Pong
 from recollectd.protocol.messages.fields import Write
 from recollectd.protocol.messages.state import StatePut
 
 RETRIED_OUTCOMES: Final = 25
+ROUND_S_MAX: Final = 240.0  # far beyond any round: something is never answered
 _BARRIER: Final = StatePut(SHARED[0], "barrier", Raw(table.encode("barrier")))
 
 
@@ -78,13 +79,13 @@ class Store:
         try:
             await self.recover()
             while self.rounds < rounds and loop.time() < deadline:
-                await self.work()
-                await self.recover()
-                await self.prove()
+                async with asyncio.timeout(ROUND_S_MAX):
+                    await self.work()
+                    await self.recover()
+                    await self.prove()
                 self.rounds += 1
         finally:
             self.daemon.kill()
-            self.layer.close()
 
     def tally(self) -> Tally:
         """Return what happened so far."""
@@ -152,8 +153,9 @@ class Store:
         if self.layer.loses_async:
             self.async_lost += await self.crowd.retry_lost()
         await self.crowd.settle()
-        await self._barrier()
+        before, barrier = self.model.seq, await self._barrier()
         self._explain()
+        await self._watch(before, barrier)
         connection = self.crowd.sessions[0].connections[0]
         await self._swept(connection)
         first = await self._dump(connection)
@@ -178,17 +180,29 @@ class Store:
         namespaces = (*SHARED, SHORT_LIVED, SLIDING, *solo)
         return await dump.take(connection, namespaces, (*STATE_KEYS, *SOLO_KEYS, "barrier"), self.rng)
 
-    async def _barrier(self) -> None:
-        """Write synchronously once more: everything before is durable then."""
+    async def _barrier(self) -> int:
+        """Write synchronously once more: everything before is durable then. Return that write's position."""
         for session in self.crowd.sessions:
             if not session.connections:
                 await self.crowd.connect(session)
         first = self.crowd.sessions[0]
-        self.crowd.issue(first, _BARRIER, sync=True)
+        barrier = self.crowd.issue(first, _BARRIER, sync=True)
         await self.crowd.settle()
+        assert barrier.answer is not None
         if self.rng.random() < 0.3:
             self.crowd.issue(first, first.workload.configure(), sync=True)
             await self.crowd.settle()
+        return barrier.answer.position
+
+    async def _watch(self, after: int, until: int) -> None:
+        """Compare the feed of changes since the last proof with what the model played."""
+        changes = await asyncio.to_thread(feed.read_feed, self.daemon.socket, after, until)
+        if changes is None:
+            self.layer.note("feeds trimmed")
+        else:
+            self.layer.note("changes in feeds", len(changes))
+            self._complain(feed.check_feed(self.model, changes, after, until))
+        self.model.timeline.clear()
 
     def _explain(self) -> None:
         """Let the model play what was answered since the last time."""
@@ -204,7 +218,6 @@ class Store:
         self.reads += len(self.crowd.observations)
         self.crowd.observations = []
         self.crowd.trouble = []
-        self.model.timeline.clear()
         self._complain(complaints)
 
     async def _swept(self, connection: AsyncConnection) -> None:
@@ -268,7 +281,8 @@ async def run_store(seed: str, folder: Path, plan: Plan, rounds: int, seconds: f
     store = Store(seed, folder, plan)
     try:
         await store.run(rounds, asyncio.get_running_loop().time() + seconds)
-    except (OSError, Disconnected, errors.RecollectdError) as error:
+        store.layer.close()
+    except (OSError, errors.RecollectdError) as error:  # also TimeoutError: something was never answered
         code = store.daemon.exit_code
         raise Mismatch(f"{error!r}; the daemon's exit code: {code}\n{store.daemon.log_tail()}") from error
     return store.tally()

@@ -66,6 +66,7 @@ class Forgetful:
         self._library = library or compile_layer(work)
         self._control = work / "control"
         self._logs = 0
+        self._failed_syncs = 0
         self.calm()
 
     def calm(self) -> None:
@@ -80,15 +81,18 @@ class Forgetful:
         After so many syncs of the target's files every one fails (-1: none does). sync_us: how long a sync takes;
         -1 syncs the disk in earnest.
         """
+        self._failed_syncs = self.failed_syncs
         data = _CONTROL.pack(syncs_until_failure, target, disk_full, sync_us, 0)
         with self._control.open("r+b" if self._control.exists() else "wb") as file:
             file.write(data)
 
     @property
     def failed_syncs(self) -> int:
-        """How many syncs failed since `control` was last called."""
+        """How many syncs failed since the last power cut."""
+        if not self._control.exists():
+            return 0
         failed: int = _CONTROL.unpack(self._control.read_bytes())[4]
-        return failed
+        return self._failed_syncs + failed
 
     def environment(self) -> dict[str, str]:
         """Return what the next process must be started with; each process takes notes in a log of its own."""
@@ -117,6 +121,8 @@ class Forgetful:
             log.unlink(missing_ok=True)
             _remove_folder(Path(f"{log}.trash"))
         self._logs = 0
+        self.calm()
+        self._failed_syncs = 0
         return Cut(sum(map(len, pending.values())), undone, len(names), names_undone)
 
 
@@ -154,7 +160,9 @@ def _undurable(notes: Iterator[Note]) -> tuple[dict[int, list[Note]], list[Note]
             doomed[note.inode] += [earlier for earlier in contents[note.inode] if earlier.order < covered]
             contents[note.inode] = [earlier for earlier in contents[note.inode] if earlier.order >= covered]
         elif note.kind == SYNCED:
+            durable = [earlier for earlier in contents[note.inode] if earlier.order < covered]
             contents[note.inode] = [earlier for earlier in contents[note.inode] if earlier.order >= covered]
+            doomed[note.inode] = _not_overwritten(doomed[note.inode], durable)
         elif note.kind == FOLDER_SYNCED:
             folder = note.names[0]
             names = [name for name in names if name.order >= covered or os.path.dirname(name.names[-1]) != folder]
@@ -162,6 +170,26 @@ def _undurable(notes: Iterator[Note]) -> tuple[dict[int, list[Note]], list[Note]
             names.append(note)
     pending = {inode: sorted(doomed[inode] + contents[inode]) for inode in {*contents, *doomed}}
     return {inode: left for inode, left in pending.items() if left}, names
+
+
+def _not_overwritten(doomed: list[Note], durable: Sequence[Note]) -> list[Note]:
+    """Return what is left of writes that a sync failed to keep, after others were written over them and synced."""
+    for over in durable:
+        if over.kind == WRITE:
+            doomed = [left for note in doomed for left in _without(note, over.offset, over.offset + over.length)]
+    return doomed
+
+
+def _without(note: Note, start: int, stop: int) -> Iterator[Note]:
+    """Yield the parts of a write outside of a range; a change of size stays whole."""
+    end = note.offset + note.length
+    if note.kind != WRITE or stop <= note.offset or end <= start:
+        yield note
+        return
+    for first, last in ((note.offset, start), (stop, end)):
+        if first < last:
+            payload = note.payload[first - note.offset : last - note.offset]
+            yield note._replace(offset=first, length=last - first, payload=payload)
 
 
 def _undo_contents(path: Path, notes: list[Note], rng: random.Random, mode: str) -> int:

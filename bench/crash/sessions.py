@@ -46,6 +46,7 @@ class Issue:
     order: int
     sent: int = 0
     answer: RawReply | None = None
+    lost_answer: RawReply | None = None  # the one a power cut made void
 
     @property
     def is_async(self) -> bool:
@@ -54,7 +55,9 @@ class Issue:
 
     def __repr__(self) -> str:
         kind = "async" if self.is_async else "sync"
-        return f"<{kind} write {self.number} of session {self.session.index}: {self.message!r:.300}>"
+        answers = "".join(f", answered at {each.position}" for each in (self.lost_answer, self.answer) if each)
+        where = f"session {self.session.index}, order {self.order}, lane {self.lane}, sent {self.sent} times{answers}"
+        return f"<{kind} write {self.number} of {where}: {self.message!r:.300}>"
 
 
 class Observation(NamedTuple):
@@ -337,7 +340,7 @@ class Crowd:
 
     def _executed_anew(self, issue: Issue, after: RawReply) -> None:
         reply = after.decode()
-        issue.answer = after
+        issue.lost_answer, issue.answer = issue.answer, after
         if isinstance(reply, ErrorReply) and reply.code == errors.OutcomeUnknown.row.code:
             self.evidence.remove(issue)
             issue.session.answered.remove(issue)

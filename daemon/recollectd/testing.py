@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -202,26 +203,18 @@ class Daemon:
         return self.log[-_LOG_TAIL_BYTES:].strip() or "(its log is empty)"
 
 
-def _fixtures() -> dict[str, Any]:
-    """Return the fixtures, made only where pytest runs: programs may use `Daemon` without it."""
-    import uuid
-
+# The fixtures are there where pytest runs; other programs may use `Daemon` without it.
+if "pytest" in sys.modules:
     import pytest
 
     @pytest.fixture(scope="session")
     def recollectd_daemon() -> Iterator[Daemon]:
-        """A daemon for all tests of the session."""
+        """Give a daemon to all tests of the session."""
         with Daemon() as daemon:
             yield daemon
 
     @pytest.fixture
     def recollectd_client(recollectd_daemon: Daemon) -> Iterator[Client]:
-        """A client of that daemon, in a namespace that no other test has."""
+        """Give a client of that daemon, in a namespace that no other test has."""
         with recollectd_daemon.client(namespace=(f"test-{uuid.uuid4().hex}",)) as client:
             yield client
-
-    return {"recollectd_daemon": recollectd_daemon, "recollectd_client": recollectd_client}
-
-
-if "pytest" in sys.modules:
-    globals().update(_fixtures())

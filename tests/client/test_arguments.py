@@ -84,6 +84,7 @@ REFUSED: list[tuple[str, Callable[[Client], object]]] = [
     ("age_s", lambda c: c.configure_history(count=None, age_s=-1)),
     ("kinds", lambda c: c.watch(kinds=["stat"])),
     ("position", lambda c: c.watch(position=-1)),
+    ("attempts", lambda c: c.transact(lambda transaction: None, attempts=0)),
     ("timeout", lambda c: c.with_options(timeout=0)),
     ("durability", lambda c: c.with_options(durability="soon")),  # type: ignore[arg-type]
 ]

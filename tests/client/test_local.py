@@ -107,6 +107,16 @@ def test_a_daemon_that_does_not_start_shows_the_end_of_its_log(folder: Path) -> 
     assert "the records are damaged: segment 7" in str(raised.value)
 
 
+def test_a_daemon_that_does_not_start_again_is_not_started_over_and_over(folder: Path) -> None:
+    with Client.local(folder) as client:
+        client.ping()
+        with_ended(began(folder)[0])
+        (folder / "broken").touch()
+        with pytest.raises(errors.DaemonUnavailable, match="ended at its start"):
+            client.ping()
+    assert len(began(folder)) == 2
+
+
 def test_a_daemon_that_still_starts_is_waited_for_and_not_started_twice(folder: Path) -> None:
     """Its recovery took longer than the call that started it."""
     folder.mkdir()

@@ -212,13 +212,17 @@ def test_an_error_that_was_awaited_is_not_raised_again(daemon: FakeDaemon) -> No
 
 
 def test_an_exception_inside_sends_nothing_more(daemon: FakeDaemon, client: Client) -> None:
+    handles = []
+
     def body() -> None:
         with client.pipeline() as pipeline:
-            pipeline.state.put("k", 1)
+            handles.append(pipeline.state.put("k", 1))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         body()
+    with pytest.raises(errors.InvalidArgument, match="not sent"):
+        handles[0].result()
     assert daemon.received == []
 
 

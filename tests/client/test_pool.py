@@ -133,6 +133,32 @@ def test_closing_wakes_whoever_waits(daemon: FakeDaemon) -> None:
     daemon.wait(lambda: daemon.connections == 0)
 
 
+def test_an_interrupted_wait_passes_on_what_it_was_granted(daemon: FakeDaemon, client: Client) -> None:
+    """KeyboardInterrupt can come just when the turn has come: the connection must not be lost with it."""
+    client.ping()
+    shared = client._engine.pool
+    channel = shared.lease(1e12)
+
+    class Granted:
+        def __init__(self) -> None:
+            self.granted, self.channel, self.woken = False, None, self
+
+        def acquire(self, timeout: float) -> None:
+            shared.give_back(channel)
+            assert self.granted
+            raise KeyboardInterrupt
+
+        def release(self) -> None:
+            pass
+
+    waiter = Granted()
+    shared._waiters.append(waiter)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        shared._wait_in_line(waiter, 1e12)  # type: ignore[arg-type]
+    client.ping()
+    assert len(daemon.hellos) == 1
+
+
 def test_closing_wakes_whoever_waits_for_another_attempt(daemon: FakeDaemon) -> None:
     daemon.refuse_hello = lambda hello: errors.Busy(retry_after_ms=9_000)
     client = Client(daemon.url)

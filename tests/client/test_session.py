@@ -124,6 +124,16 @@ def test_other_errors_are_the_outcome() -> None:
     assert fields(session, admitted(session, write()))[4] == 0
 
 
+@pytest.mark.parametrize("code", [301, 303])
+def test_nothing_executed_now_is_no_answer_about_an_earlier_attempt(code: int) -> None:
+    session = opened()
+    operation = admitted(session, write())
+    operation.in_doubt = True
+    assert session.answer(operation, 0, ErrorReply(code, "nothing was executed")) is None
+    assert isinstance(operation.error, errors.RequestTimeout)
+    assert isinstance(operation.error.__cause__, errors.CapacityError)
+
+
 def test_a_reply_of_another_request_is_an_error() -> None:
     operation = read()
     opened().answer(operation, 0, Pong(1))

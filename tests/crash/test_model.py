@@ -187,7 +187,7 @@ def test_objects(pairs: list[Pair]) -> None:
 def test_a_position_is_given_once() -> None:
     model = Model()
     model.play(Played(1, put(), stored(1, 10, 10)), TIME_US_MAX)
-    with pytest.raises(Mismatch, match="position 1 of the journal was given to"):
+    with pytest.raises(Mismatch, match="position 1 of the journal was given twice"):
         model.play(Played(1, put(), stored(2, 10, 10)), TIME_US_MAX)
 
 

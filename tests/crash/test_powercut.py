@@ -173,6 +173,18 @@ def test_a_failed_sync_loses_what_a_later_one_seems_to_keep(layer: Forgetful, ru
     assert path.read_bytes() == b"bad" + b"a" * 7
 
 
+def test_what_is_written_again_after_a_failed_sync_can_be_kept(layer: Forgetful, run: Run) -> None:
+    path = layer.root / "journal" / "file"
+    path.write_bytes(b"a" * 10)
+    layer.control(syncs_until_failure=0, target=TARGET_JOURNAL)
+    failing = run("f = os.open('journal/file', 2); os.pwrite(f, b'bbbbb', 2); os.fsync(f)")
+    assert "OSError" in failing.stderr
+    layer.calm()
+    run("f = os.open('journal/file', 2); os.pwrite(f, b'bb', 3); os.fsync(f)")
+    cut_all(layer)
+    assert path.read_bytes() == b"aaabbaaaaa"
+
+
 def test_a_full_disk_refuses_what_needs_room(layer: Forgetful, run: Run) -> None:
     (layer.root / "file").write_bytes(b"a" * 4096)
     layer.control(disk_full=True)

@@ -5,7 +5,7 @@ The model is at the last sequenced commit; reads are compared with the one at th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -68,6 +68,7 @@ class Comparison(RuleBasedStateMachine):
         self.replies: dict[int, tuple[int, bytes]] = {}
         self.number = 0
         self.doubt = 0  # guards of a range read before this may fail without need
+        self.told_time = 0
         self.expire = Expire()
         self.guards: list[transactions.Guard] = []
 
@@ -80,7 +81,8 @@ class Comparison(RuleBasedStateMachine):
         return self.models[-1]
 
     def time(self) -> int:
-        return max(self.store.now, self.last.time)
+        """Journal time: never before a commit's, not even of one that was taken back."""
+        return max(self.store.now, self.last.time, self.told_time)
 
     # -- writes -------------------------------------------------------------------------------------------------------
 
@@ -93,14 +95,22 @@ class Comparison(RuleBasedStateMachine):
 
     def compare(self, request: Any, sequenced: Sequenced) -> None:
         reply = table.decode_reply(sequenced.commit.reply)
+        if error_of(reply) is errors.TransactionConflict:
+            self.accept_a_conflict_without_need(request)
         given = drawn_ids(request, reply)
-        following, expected = self.last.after(request, self.store.now, self.applied.policies, given)
+        following, expected = self.last.after(request, self.time(), self.applied.policies, given)
         assert error_of(reply) == expected
         assert next(given, None) is None
         assert (sequenced.seq, sequenced.commit.time) == (following.seq, following.time)
         if isinstance(expected, type):
             assert sequenced.commit.events == ()
         self.models.append(following)
+
+    def accept_a_conflict_without_need(self, request: transactions.Transaction) -> None:
+        """After a restart or a roll-back a range may count as changed that is not; never the other way round."""
+        for each in request.guards:
+            if isinstance(each, transactions.RangeGuard) and each.position < self.doubt:
+                self.last.changed[each.kind, each.namespace] = self.doubt
 
     @rule(request=operations)
     def write_one(self, request: Any) -> None:
@@ -123,11 +133,6 @@ class Comparison(RuleBasedStateMachine):
     def write_transaction(self, chosen: list[Any], old: bool, data: st.DataObject) -> None:
         guards = tuple(data.draw(st.lists(st.sampled_from(self.guards), max_size=3))) if self.guards and old else ()
         request = transactions.Transaction(guards, tuple(chosen))
-        ranges = [each for each in guards if isinstance(each, transactions.RangeGuard)]
-        doubtful = [each for each in ranges if each.position < self.doubt and self.last.holds(each, self.time())]
-        if doubtful:
-            for each in doubtful:
-                self.last.changed[each.kind, each.namespace] = self.doubt
         self.write(request)
 
     @rule(where=ns, name=key, kind=st.sampled_from([Kind.STATE, Kind.LOG, Kind.CONVERSATION]))
@@ -166,7 +171,7 @@ class Comparison(RuleBasedStateMachine):
     def sweep_expired(self) -> None:
         self.store.apply()
         while views.due(self.last, self.time()):
-            following = views.expired(self.last, self.store.now, self.applied.policies)
+            following = views.expired(self.last, self.time(), self.applied.policies)
             assert self.store.run(self.expire)
             self.swept(following)
         assert not self.store.run(self.expire)
@@ -179,14 +184,14 @@ class Comparison(RuleBasedStateMachine):
     @rule(names=st.lists(st.tuples(ns, key), min_size=1, max_size=3))
     def refresh(self, names: list[tuple[Namespace, str]]) -> None:
         self.store.apply()
-        following = views.refreshed(self.last, self.store.now, names)
+        following = views.refreshed(self.last, self.time(), names)
         assert self.store.run(Refresh([key_of(name, where) for where, name in names]))
         self.swept(following)
 
     @rule()
     def prune(self) -> None:
         self.store.apply()
-        following = views.pruned(self.last, self.store.now, self.applied.policies)
+        following = views.pruned(self.last, self.time(), self.applied.policies)
         if self.store.run(Prune(self.store.sequencer.policies)):
             self.swept(following)
         else:
@@ -203,7 +208,7 @@ class Comparison(RuleBasedStateMachine):
     @rule()
     def roll_back(self) -> None:
         """The journal had no room; all that is durable is applied."""
-        self.doubt = self.last.seq
+        self.doubt, self.told_time = self.last.seq, self.last.time
         self.store.roll_back()
         self.forget_from(self.store.position)
 
@@ -219,7 +224,7 @@ class Comparison(RuleBasedStateMachine):
     def crash(self) -> None:
         self.store.crash()
         self.forget_from(self.store.position)
-        self.doubt = self.store.position
+        self.doubt, self.told_time = self.store.position, 0
         self.expire = Expire()
 
     @rule(start=st.integers(0, 10**6), batch=st.integers(1, 9))
@@ -232,9 +237,9 @@ class Comparison(RuleBasedStateMachine):
 
     # -- reads --------------------------------------------------------------------------------------------------------
 
-    def answer(self, request: Any) -> Any:
+    def answer(self, request: Any, **hooks: Any) -> Any:
         try:
-            return self.store.read(request)
+            return self.store.read(request, **hooks)
         except errors.RecollectdError as error:
             return type(error)
 
@@ -275,6 +280,24 @@ class Comparison(RuleBasedStateMachine):
         listed = self.store.read(conversations.ConversationList(where)).conversations
         assert list(listed) == views.chats(model, where)
         assert set(self.store.read(connection.NamespaceList()).namespaces) == views.namespaces(model)
+
+    @rule(where=ns, name=key, as_of=st.integers(0, 3 * SECOND), delay=st.integers(0, 3))
+    def read_while_commits_are_applied(self, where: Namespace, name: str, as_of: int, delay: int) -> None:
+        """A reader that is overtaken between its fetches sees the record as it was at one moment on the way."""
+        time, found = self.store.view().time, (where, name)
+        moment = max(0, time - as_of)
+        reads: list[tuple[Any, Callable[[Model], Any]]] = [
+            (state.StateGet(where, name), lambda model: views.get(model, found, time)),
+            (state.StateGet(where, name, None, moment), lambda model: views.get_as_of(model, found, moment, time)),
+            (logs.LogRead(where, name), lambda model: views.log_page(model, found)),
+            (conversations.ConversationHistory(where, name), lambda model: views.chat(model, found) or errors.NotFound),
+        ]
+        for request, expected in reads:
+            first, view = self.store.position, self.store.view()
+            view.time = time
+            before = lambda step: self.store.apply(int(bool(self.store.waiting) and step >= delay))  # noqa: E731
+            seen = self.answer(request, view=view, before=before)
+            assert seen in [expected(model) for model in self.models[first : self.store.position + 1]]
 
     @rule(back=st.integers(0, 30))
     def retry(self, back: int) -> None:

@@ -237,7 +237,8 @@ def test_a_failed_sync_is_final_also_when_later_ones_would_succeed(rig: Rig) -> 
 def test_a_failed_sync_before_a_sealing_batch_writes_none(rig: Rig) -> None:
     rig.put_underneath("/dev/null")
     rig.append(b"a")
-    rig.append()
+    with contextlib.suppress(OSError):  # refused already, if the writer was faster
+        rig.append()
     rig.writer.drain()
     assert rig.writer.statistics()["batches"] == 1
 

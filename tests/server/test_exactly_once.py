@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 
 import pytest
 
 from recollectd.protocol import errors, frames, limits
-from recollectd.protocol.messages import connection, conversations, fields, logs, state, transactions
+from recollectd.protocol.messages import connection, fields, logs, state, transactions
 from server.conftest import StartDaemon
+from support.executable_writes import NEEDED, WRITES, furnish
 from support.manual_daemon import ManualDaemon, Peer
-from support.message_examples import REQUESTS
 from support.wire import NAMESPACE, Answer, Wire, expect, get, plain, put, raw, refusal
 
 NUMBER_REUSED = errors.NumberReused.row.code
@@ -242,64 +241,30 @@ def test_what_was_not_executed_leaves_its_number_free(manual: ManualDaemon) -> N
 
 # -- every kind of write, and restarts --------------------------------------------------------------------------------
 
-WRITES = [request for request in REQUESTS if isinstance(request, fields.Write)]
-
-
-def prepare(ask: Callable[[fields.Message], object]) -> None:
-    """Write what some of the examples need, so that they change something."""
-    ask(put("profile", 0))
-    ask(put("coordination:a", 0))
-    ask(logs.LogAppend(NAMESPACE, "events", tuple(raw(index) for index in range(9))))
-    ask(conversations.ConversationCreate(NAMESPACE, "chat-1"))
-
-
-def executable(request: fields.Message) -> fields.Message:
-    """Return an example as a daemon would carry it out."""
-    match request:
-        case state.StatePut():
-            return put("profile", 1)
-        case state.StateDelete():
-            return state.StateDelete(NAMESPACE, "profile")
-        case state.StateDeletePrefix():
-            return state.StateDeletePrefix(NAMESPACE, "coordination:")
-        case conversations.ConversationCreate():
-            return conversations.ConversationCreate(NAMESPACE)
-        case transactions.Transaction():
-            return transactions.Transaction((), (put("profile", 1), logs.LogDelete(NAMESPACE, "events")))
-    return request
-
 
 @pytest.mark.parametrize("request_", WRITES, ids=lambda request: type(request).__name__)
 def test_a_retry_of_every_write(manual: ManualDaemon, request_: fields.Message) -> None:
     peer = manual.connect()
-    prepare(peer.ask)
-    request = executable(request_)
-    first = peer.answer(peer.send(request))
+    furnish(peer.ask)
+    first = peer.answer(peer.send(request_))
     assert not isinstance(first.reply, connection.ErrorReply)
     rows = {family: dict(kept) for family, kept in manual.engine.families.items()}
-    assert again(peer, request, peer.number).body == first.body
+    assert again(peer, request_, peer.number).body == first.body
     assert manual.engine.families == rows
 
 
 def test_outcomes_survive_restarts_of_every_kind(start_daemon: StartDaemon) -> None:
     """After a SIGKILL from the journal, after SIGTERM from the sessions' rows: each retry gets the same bytes."""
     daemon = start_daemon().ready()
-    requests: list[fields.Message] = []
+    requests = (*NEEDED, *WRITES, put("profile", 9, if_version=77))
     with daemon.connect() as wire:
         session_id = wire.welcome.session_id
-        prepare(lambda request: (requests.append(request), wire.ask(request)))
-        answers = [wire.wait(wire.send(request))  for request in map(executable, WRITES)]
-        requests += map(executable, WRITES)
-        answers.append(wire.wait(wire.send(put("profile", 9, if_version=77))))
-        requests.append(put("profile", 9, if_version=77))
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
-        daemon.end(number)
+        answers = [wire.wait(wire.send(request)) for request in requests]
+    for signal_ in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        daemon.end(signal_)
         daemon = start_daemon().ready()
-        hello = connection.Hello(1, 1, "returned", session_id)
-        with Wire(daemon.socket, hello=hello) as wire:
+        with Wire(daemon.socket, hello=connection.Hello(1, 1, "returned", session_id)) as wire:
             assert wire.welcome.session_id == session_id
-            for index, request in list(enumerate(requests, start=1))[-len(answers) :]:
-                answer = wire.wait(wire.send(request, number=index))
-                assert answer.body == answers[index - len(requests) - 1].body
-            reused = wire.ask(put("profile", "another"), number=len(requests))
-            assert refusal(reused)[0] == NUMBER_REUSED
+            for number, (request, answer) in enumerate(zip(requests, answers, strict=True), start=1):
+                assert wire.wait(wire.send(request, number=number)).body == answer.body
+            assert refusal(wire.ask(put("profile", "another"), number=len(requests)))[0] == NUMBER_REUSED

@@ -66,11 +66,11 @@ class ManualDaemon:
             interval_ms=0,
             free_bytes=lambda _: self.free_bytes,
         )
-        self.wall_us = START_US
-        self.steady_us = 0
+        self._begun_s = self.loop.time()
+        self._skew_us = START_US
         for module in (daemon, reads, chores):
             monkeypatch.setattr(module, "ThreadPoolExecutor", ManualPool)
-        clock = partial(Clock, wall_us=lambda: self.wall_us, steady_us=lambda: self.steady_us)
+        clock = partial(Clock, wall_us=lambda: self.wall_us, steady_us=self._steady_us)
         monkeypatch.setattr(daemon, "Clock", clock)
         folder = SimpleNamespace(store_id=STORE_ID, store=SimpleNamespace(shard_labels=config.shards.labels))
         policies = Policies(HistoryPolicy(config.history.count, config.history.age_s * 1_000_000))
@@ -78,6 +78,18 @@ class ManualDaemon:
         parts: Any = (folder, self.disk, self.journal, self.engine, recovered, 0.0)
         self.daemon = _Watched(self.loop, config, OpenStore(*parts))
         self._peers: list[Peer] = []
+
+    def _steady_us(self) -> int:
+        return round((self.loop.time() - self._begun_s) * 1_000_000)
+
+    @property
+    def wall_us(self) -> int:
+        """The wall clock; set it to make it leap."""
+        return self._steady_us() + self._skew_us
+
+    @wall_us.setter
+    def wall_us(self, time: int) -> None:
+        self._skew_us = time - self._steady_us()
 
     @property
     def read_pool(self) -> ManualPool:
@@ -102,9 +114,7 @@ class ManualDaemon:
         return peer
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass on all clocks."""
-        self.wall_us += round(seconds * 1_000_000)
-        self.steady_us += round(seconds * 1_000_000)
+        """Let time pass on all clocks; what is due happens at its time."""
         self.loop.advance(seconds)
 
     def close(self) -> None:

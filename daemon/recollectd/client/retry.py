@@ -48,7 +48,8 @@ class Backoff:
 def worth_retrying(failure: errors.RecollectdError) -> bool:
     """Tell whether the same request may succeed a little later."""
     if isinstance(failure, errors.DaemonUnavailable):
-        return not isinstance(failure.__cause__, PermissionError)
+        # Without a cause it is the last word of whoever was to start one.
+        return failure.__cause__ is not None and not isinstance(failure.__cause__, PermissionError)
     return isinstance(failure, (errors.ConnectionLost, errors.Busy, errors.ShuttingDown, errors.TooManyConnections))
 
 

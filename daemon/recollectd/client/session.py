@@ -149,7 +149,9 @@ class Session:
             error = from_reply(reply)
             if isinstance(error, _RETRIED):
                 return error
-            operation.error = error
+            # "Nothing was executed" is true of this attempt only; an earlier one may have been carried out.
+            unsure = operation.in_doubt and isinstance(error, errors.CapacityError)
+            operation.error = out_of_time(operation, error) if unsure else error
         else:
             operation.reply, operation.position = reply, position
             if operation.is_write and position > self.position:

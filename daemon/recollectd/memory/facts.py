@@ -91,7 +91,14 @@ class FactCache:
         return max((self._overlay[key][0] for key in keys if key in self._overlay), default=0)
 
     def drop_pending(self) -> None:
-        """Take back everything sequenced and not applied."""
+        """Take back everything sequenced and not applied.
+
+        What was known of those rows goes too: it may be older than commits that were applied while later ones,
+        taken back now, hid them.
+        """
+        for key in self._overlay:
+            self._young.pop(key, None)
+            self._old.pop(key, None)
         self._overlay.clear()
 
     def learn(self, facts: dict[bytes, Fact | None]) -> None:

@@ -174,7 +174,9 @@ class Chores:
             self._refresh_now.clear()
             while self._touched:
                 keys = [self._touched.popitem()[0] for _ in range(min(len(self._touched), _REFRESH_MAX))]
-                await self._run(Refresh(keys))
+                if not await self._run(Refresh(keys)):
+                    self._touched.update(dict.fromkeys(keys))  # no room for it now: with the next ones
+                    break
 
     async def _prune(self) -> None:
         sweep = Prune(self._policies)
@@ -186,8 +188,8 @@ class Chores:
         while True:
             await asyncio.sleep(_FORGET_INTERVAL_S)
             since = self._clock.now() - self._config.server.session_retention_s * 1_000_000
-            idle = self._sessions.idle_since(since, _FORGET_MAX)
             in_use = self._sessions_in_use()
+            idle = self._sessions.idle_since(since, _FORGET_MAX + len(in_use))
             forgotten = [session_id for session_id in idle if session_id not in in_use]
             if forgotten:
                 await self._run(Forget(forgotten))

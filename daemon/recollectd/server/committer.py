@@ -155,6 +155,7 @@ class Committer:
     def _no_room(self) -> None:
         """The journal cannot take a batch. Once nothing else is under way, take back what waits for it and say so."""
         if self._to_apply or self._step:
+            self._flush_scheduled = True
             self._loop.call_later(_FULL_DELAY_S, self._flush)
             return
         log.error("no room for the journal; %d writes are refused", len(self._ready))
@@ -167,6 +168,7 @@ class Committer:
             ticket.lane.leave(ticket)
         if refused:
             self._call_back(refused[-1][1].seq)
+        self._note_idle()
 
     def _on_progress(self) -> None:
         """The journal's writer got on: answer what need not wait, apply what is durable."""
@@ -244,6 +246,10 @@ class Committer:
             ticket.answer(sequenced.seq, sequenced.commit.reply)
             ticket.lane.leave(ticket)
         self._call_back(items[-1][1].seq)
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        """Tell who waits for it when everything is done."""
         if self.idle:
             for waiter in self._idle_waiters:
                 if not waiter.done():

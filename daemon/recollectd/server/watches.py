@@ -18,10 +18,13 @@ from recollectd.memory.refusals import error_reply
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages.fields import Kind, Reply
 from recollectd.protocol.messages.transactions import Change, Changes, Watch
+from recollectd.server.reads import internal_error
 from recollectd.storage.keyspace import namespace_end, namespace_prefix, split_record_key, text_bytes
 
 _CATCH_UP_COMMITS = 1_000
 _CATCH_UP_BYTES = 1024 * 1024
+# Of what is applied at once a frame tells about so much, and at least a whole commit.
+_TOLD_BYTES = 1024 * 1024
 _WATCHED_KINDS = frozenset((Kind.STATE, Kind.LOG, Kind.CONVERSATION, Kind.SETTINGS))
 
 
@@ -82,11 +85,26 @@ class Watcher:
         if changes:
             self.send(seq, Changes(tuple(changes), seq))
 
-    def cut_off(self, why: str) -> None:
-        """End the watch: the watcher must read afresh."""
+    def follow(self, applied: list[tuple[int, Commit]]) -> None:
+        """Send what is wanted of commits just applied, in frames that are not too large."""
+        changes: list[Change] = []
+        size = 0
+        for seq, commit in applied:
+            if seq <= self.position:
+                continue  # it asked for what is behind its own write, which was not applied then
+            if size > _TOLD_BYTES:
+                self.tell(seq - 1, changes)
+                changes, size = [], 0
+            for change in self.selection.changes(seq, commit):
+                changes.append(change)
+                size += _told_bytes(change)
+        self.tell(max(self.position, applied[-1][0]), changes)
+
+    def cut_off(self, error: errors.RecollectdError) -> None:
+        """End the watch and say why."""
         if not self.ended:
             self.ended = True
-            self.send(self.position, error_reply(errors.Resync(why)))
+            self.send(self.position, error_reply(error))
 
 
 class Watches:
@@ -112,7 +130,7 @@ class Watches:
 
     def add(self, watcher: Watcher) -> None:
         """Begin a watch at its position. Raises Resync when that is trimmed, InvalidArgument when it is to come."""
-        if watcher.position > self._applied_seq():
+        if watcher.position > self._journal.last_seq:
             raise errors.InvalidArgument("lies beyond the journal's end", field="position")
         if watcher.position + 1 < self._journal.first_seq:
             raise errors.Resync(f"the journal begins at {self._journal.first_seq}")
@@ -128,13 +146,12 @@ class Watches:
         """Tell the watches that have caught up."""
         for watcher in tuple(self._watchers):
             if watcher.live:
-                told = [change for seq, commit in applied for change in watcher.selection.changes(seq, commit)]
-                watcher.tell(last_seq, told)
+                watcher.follow(applied)
                 self._check(watcher)
 
     def _check(self, watcher: Watcher) -> None:
         if watcher.backlog_bytes() > limits.WATCH_QUEUE_BYTES_MAX:
-            watcher.cut_off("the watcher did not keep up")
+            watcher.cut_off(errors.Resync("the watcher did not keep up"))
             self.remove(watcher)
 
     def _go_on(self, watcher: Watcher) -> None:
@@ -153,18 +170,27 @@ class Watches:
         try:
             changes, position = _read_changes(self._journal, watcher.selection, watcher.position, applied_seq)
         except JournalTrimmed:
-            self._call_soon_threadsafe(self._trimmed, watcher)
-            return
-        self._call_soon_threadsafe(self._stepped, watcher, changes, position)
+            trimmed = errors.Resync("the journal was trimmed past the watch")
+            self._call_soon_threadsafe(self._end, watcher, trimmed)
+        except Exception as error:  # such as a bit flipped in the past; silence would look like peace
+            self._call_soon_threadsafe(self._end, watcher, internal_error(error))
+        else:
+            self._call_soon_threadsafe(self._stepped, watcher, changes, position)
 
     def _stepped(self, watcher: Watcher, changes: list[Change], position: int) -> None:
         if not watcher.ended:
             watcher.tell(position, changes)
         self._go_on(watcher)
 
-    def _trimmed(self, watcher: Watcher) -> None:
-        watcher.cut_off("the journal was trimmed past the watch")
+    def _end(self, watcher: Watcher, error: errors.RecollectdError) -> None:
+        watcher.cut_off(error)
         self.remove(watcher)
+
+
+def _told_bytes(change: Change) -> int:
+    """Return about how much a change takes in a frame, rather too much."""
+    names = len(change.key) + sum(map(len, change.namespace))
+    return 64 + 4 * names + len(change.data or b"")
 
 
 def _read_changes(journal: Journal, selection: Selection, position: int, applied_seq: int) -> tuple[list[Change], int]:

@@ -15,7 +15,7 @@ from recollectd.client.aio.faces import AsyncBatch, AsyncTransaction, AwaitingFa
 from recollectd.client.aio.multiplexer import Multiplexer
 from recollectd.client.aio.pipeline import AsyncPipeline, AsyncPipelineFace
 from recollectd.client.aio.watch import AsyncWatch
-from recollectd.client.arguments import label_tuple
+from recollectd.client.arguments import label_tuple, whole
 from recollectd.client.calls import Awaiting
 from recollectd.client.kinds.everything import Everything
 from recollectd.client.options import Options
@@ -106,7 +106,7 @@ class AsyncClient(Everything[Awaiting]):
     async def transact(self, function: Callable[[AsyncTransaction], Awaitable[T]], *, attempts: int = 10) -> T:
         """See Client.transact; the function is a coroutine function."""
         conflict: errors.TransactionConflict | None = None
-        for attempt in range(attempts):
+        for attempt in range(whole(attempts, "attempts", least=1)):
             if attempt:
                 await asyncio.sleep(conflict_delay_s(attempt))
             transaction = AsyncTransaction(self._engine, self.namespace)

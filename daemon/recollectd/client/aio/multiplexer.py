@@ -84,6 +84,7 @@ class Multiplexer:
         """Close the connections; every call under way gets ClientClosed."""
         if self._connecting is not None:
             self._connecting.cancel()
+            await asyncio.wait([self._connecting])
         for timer in (self._resuming, self._sweeping):
             if timer is not None:
                 timer.cancel()

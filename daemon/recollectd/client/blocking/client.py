@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 from recollectd.client.address import parse_url
-from recollectd.client.arguments import label_tuple
+from recollectd.client.arguments import label_tuple, whole
 from recollectd.client.blocking.engine import Engine
 from recollectd.client.blocking.faces import BlockingBatch, BlockingFace, Transaction
 from recollectd.client.blocking.pipeline import Pipeline, PipelineFace
@@ -121,7 +121,7 @@ class Client(Everything[Blocking]):
         the function ends the transaction, and nothing of it is written.
         """
         conflict: errors.TransactionConflict | None = None
-        for attempt in range(attempts):
+        for attempt in range(whole(attempts, "attempts", least=1)):
             if attempt:
                 self._engine.pool.pause(conflict_delay_s(attempt))
             transaction = Transaction(self._engine, self.namespace)

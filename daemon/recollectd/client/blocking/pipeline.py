@@ -45,6 +45,12 @@ class PipelineFace:
         self._collected.append((operation, call, handle))
         self._bytes += len(operation.body)
 
+    def discard(self) -> None:
+        """Send nothing of what was collected."""
+        for _, _, handle in self._collected:
+            handle.fail(errors.InvalidArgument("the call was not sent: the pipeline's block ended with an exception"))
+        self._collected.clear()
+
     def flush(self) -> None:
         """Send what was collected and wait for all of it.
 
@@ -81,7 +87,8 @@ class Pipeline(Everything[Pipelining]):
 
     They go out in order, in as few system calls as it takes, whenever some have gathered, when a result is asked for,
     and at the end of the `with` block; calls about the same record are carried out in order. The end raises the first
-    error that nobody asked a handle for, unless the pipeline was made with `raises=False`. For one thread.
+    error that nobody asked a handle for, unless the pipeline was made with `raises=False`. After an exception inside
+    the block nothing more is sent. For one thread.
 
     When the daemon is busy a call is put off and all behind it wait; one that later calls of the same record have
     already followed cannot be put off, and fails with Busy.
@@ -102,9 +109,10 @@ class Pipeline(Everything[Pipelining]):
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None:
-            self._pipeline.flush()
-            if self._raises:
-                for handle in self._pipeline.failed:
-                    if handle.unseen_error is not None:
-                        raise handle.unseen_error
+        if error is not None:
+            self._pipeline.discard()
+            return
+        self._pipeline.flush()
+        for handle in self._pipeline.failed if self._raises else ():
+            if handle.unseen_error is not None:
+                raise handle.unseen_error

@@ -87,16 +87,18 @@ class Pool:
     def _wait_in_line(self, waiter: _Waiter, deadline: float) -> OperationChannel | None:
         try:
             waiter.woken.acquire(timeout=max(deadline - monotonic(), 0))
-        finally:
+        except BaseException:
             with self.lock:
-                if not waiter.granted and waiter in self._waiters:
-                    self._waiters.remove(waiter)
+                self._leave_line(waiter)
+            raise
+        with self.lock:
+            if waiter.granted:
+                return waiter.channel
+            self._leave_line(waiter)
         self.check_usable()
-        if not waiter.granted:
-            raise errors.RequestTimeout(
-                f"all {self._connections_max} connections of this client stayed in use: raise connections_max"
-            )
-        return waiter.channel
+        raise errors.RequestTimeout(
+            f"all {self._connections_max} connections of this client stayed in use: raise connections_max"
+        )
 
     def give_back(self, channel: OperationChannel) -> None:
         """Take back a connection on which every request has been answered."""
@@ -158,8 +160,8 @@ class Pool:
         with self.lock:
             self._channels.add(channel)
         try:
-            self.check_usable()
             channel.open(hello, deadline)
+            self.check_usable()  # closed meanwhile: `close` may have missed a connection that was not one yet
         except BaseException:
             self.disconnect(channel)
             raise
@@ -244,6 +246,16 @@ class Pool:
             waiter = self._waiters.popleft()
             waiter.channel, waiter.granted = channel, True
             waiter.woken.release()
+
+    def _leave_line(self, waiter: _Waiter) -> None:
+        """Take a thread out of the line; what it has been granted goes to the next."""
+        if waiter.channel is not None:
+            self._idle.append(waiter.channel)
+        elif waiter.granted:
+            self._size -= 1
+        elif waiter in self._waiters:
+            self._waiters.remove(waiter)
+        self._serve_waiters()
 
     def _drop(self, channel: OperationChannel) -> None:
         self._size -= 1
