@@ -62,8 +62,12 @@ class Layer:
     def calm(self) -> None:
         """End all trouble but what is done."""
 
-    def crash(self, daemon: DaemonProcess, rng: random.Random) -> None:
-        """End the daemon; afterwards the data folder is as the crash left it."""
+    def crash(self, daemon: DaemonProcess, rng: random.Random) -> bool:
+        """End the daemon; afterwards the data folder is as the crash left it.
+
+        Returns whether the daemon outlived its disk, so that what it sent in the end does not count: a real power cut
+        would have silenced it.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
@@ -79,10 +83,11 @@ class ProcessLayer(Layer):
 
     name = "process"
 
-    def crash(self, daemon: DaemonProcess, rng: random.Random) -> None:
+    def crash(self, daemon: DaemonProcess, rng: random.Random) -> bool:
         """SIGKILL."""
         daemon.kill()
         self.note("kills")
+        return False
 
 
 class PreloadLayer(Layer):
@@ -121,7 +126,7 @@ class PreloadLayer(Layer):
         """Free the disk, let syncs succeed."""
         self._files.calm()
 
-    def crash(self, daemon: DaemonProcess, rng: random.Random) -> None:
+    def crash(self, daemon: DaemonProcess, rng: random.Random) -> bool:
         """SIGKILL or a power cut; after a failed sync of the journal the daemon has to have ended by itself."""
         failed = self._files.failed_syncs
         if failed:
@@ -137,6 +142,7 @@ class PreloadLayer(Layer):
         else:
             self.note("kills")
         self._files.calm()
+        return False
 
     @staticmethod
     def _must_end(daemon: DaemonProcess) -> None:
@@ -206,12 +212,16 @@ class Ext4ShutdownLayer(LoopMount):
     loses_async = True
     image_bytes = 1 << 30
 
-    def crash(self, daemon: DaemonProcess, rng: random.Random) -> None:
-        """Write random pages back, cut the power, kill, mount again."""
+    def crash(self, daemon: DaemonProcess, rng: random.Random) -> bool:
+        """Write random pages back, cut the power, kill, mount again.
+
+        A sync that had begun when the file system was shut down may still return success without having kept a thing:
+        ext4 does not look again.
+        """
         if rng.random() < 0.2:
             daemon.kill()
             self.note("kills")
-            return
+            return False
         if rng.random() < 0.6:
             self._write_back(rng)
         folder = os.open(self.mount_point, os.O_RDONLY)
@@ -223,6 +233,7 @@ class Ext4ShutdownLayer(LoopMount):
         self.unmount()
         self.mount()
         self.note("power cuts")
+        return True
 
     def _write_back(self, rng: random.Random) -> None:
         """Let some pages of the newest journal segment reach the disk before those in front of them."""
@@ -264,10 +275,11 @@ class SmallDiskLayer(LoopMount):
         """Make room again."""
         (self.mount_point / "filler").unlink(missing_ok=True)
 
-    def crash(self, daemon: DaemonProcess, rng: random.Random) -> None:
+    def crash(self, daemon: DaemonProcess, rng: random.Random) -> bool:
         """SIGKILL, the disk perhaps still full."""
         daemon.kill()
         self.note("kills")
+        return False
 
 
 def _sync_file_range(descriptor: int, offset: int, length: int) -> None:

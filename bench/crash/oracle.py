@@ -30,7 +30,7 @@ from recollectd.protocol.messages.fields import Write
 from recollectd.protocol.messages.state import StatePut
 
 RETRIED_OUTCOMES: Final = 25
-ROUND_S_MAX: Final = 240.0  # far beyond any round: something is never answered
+ROUND_S_MAX: Final = 120.0  # far beyond any round: something is never answered
 _BARRIER: Final = StatePut(SHARED[0], "barrier", Raw(table.encode("barrier")))
 
 
@@ -128,7 +128,8 @@ class Store:
                 raise Mismatch(f"SIGTERM ended the daemon with {code}\n{self.daemon.log_tail()}")
             self.layer.note("stops by SIGTERM")
             return
-        self.layer.crash(self.daemon, self.rng)
+        if self.layer.crash(self.daemon, self.rng):
+            self.crowd.hear_no_more()
         self.layer.calm()
 
     async def _hung_up(self) -> None:

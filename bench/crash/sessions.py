@@ -111,6 +111,7 @@ class Crowd:
         self._lanes: Iterator[int] = count(1)
         self._lane_of: dict[AsyncConnection, int] = {}
         self._running = False
+        self._deaf = False
 
     # Connections.
 
@@ -136,8 +137,13 @@ class Crowd:
         session.next_number = session.floor = 1
         session.position = 0
 
+    def hear_no_more(self) -> None:
+        """What arrives from now on was sent by a machine whose power is gone: it was not sent."""
+        self._deaf = True
+
     def disconnected(self) -> None:
         """Every connection is gone."""
+        self._deaf = False
         for session in self.sessions:
             for connection in session.connections:
                 connection.abort()
@@ -226,7 +232,7 @@ class Crowd:
 
     def _take(self, issue: Issue, raw: RawReply | None) -> None:
         session = issue.session
-        if raw is None:
+        if raw is None or self._deaf:
             if self._running and issue.answer is None:
                 self._again(issue, 0.0)
             return
@@ -270,7 +276,7 @@ class Crowd:
         lower = max(session.position, self.synced_position)
 
         def on_reply(raw: RawReply | None) -> None:
-            if raw is not None:
+            if raw is not None and not self._deaf:
                 reply = raw.decode()
                 if isinstance(reply, ErrorReply) and reply.code == errors.InternalError.row.code:
                     self.trouble.append(f"{request} met a defect: {reply}")
@@ -332,15 +338,11 @@ class Crowd:
                 if lost_from and lost_from[0] < before.position < lost_from[1]:
                     self.trouble.append(f"{issue} survived a power cut, the write at {lost_from[0]} before it did not")
                 continue
+            reply = after.decode()
+            if isinstance(reply, ErrorReply) and reply.code == errors.OutcomeUnknown.row.code and lost_from is None:
+                continue  # a later write that survived had declared this one answered: so it survived, too
             if lost_from is None:
                 lost_from = before.position, after.position
             lost += 1
-            self._executed_anew(issue, after)
+            issue.lost_answer, issue.answer = before, after
         return lost
-
-    def _executed_anew(self, issue: Issue, after: RawReply) -> None:
-        reply = after.decode()
-        issue.lost_answer, issue.answer = issue.answer, after
-        if isinstance(reply, ErrorReply) and reply.code == errors.OutcomeUnknown.row.code:
-            self.evidence.remove(issue)
-            issue.session.answered.remove(issue)

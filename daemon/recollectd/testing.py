@@ -6,9 +6,9 @@
         recollectd_client.state.put("k", 1)
         assert recollectd_client.state.get("k").value == 1
 
-`recollectd_daemon` is started once for all tests of a session; `recollectd_client` gives each test a namespace of its
-own on it. A test that kills its daemon makes one for itself: `with Daemon() as daemon: ...`. Needs the packages of
-`recollectd[daemon]`.
+Each test has a daemon of its own, `recollectd_daemon`, which starts in a fraction of a second and may be killed. One
+for many tests is a fixture of a wider scope around `with Daemon() as daemon`, and a namespace for each test. Needs the
+packages of `recollectd[daemon]`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -207,14 +206,14 @@ class Daemon:
 if "pytest" in sys.modules:
     import pytest
 
-    @pytest.fixture(scope="session")
+    @pytest.fixture
     def recollectd_daemon() -> Iterator[Daemon]:
-        """Give a daemon to all tests of the session."""
+        """Give a test a daemon of its own, which it may kill."""
         with Daemon() as daemon:
             yield daemon
 
     @pytest.fixture
     def recollectd_client(recollectd_daemon: Daemon) -> Iterator[Client]:
-        """Give a client of that daemon, in a namespace that no other test has."""
-        with recollectd_daemon.client(namespace=(f"test-{uuid.uuid4().hex}",)) as client:
+        """Give a client of that daemon."""
+        with recollectd_daemon.client() as client:
             yield client

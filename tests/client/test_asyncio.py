@@ -210,6 +210,25 @@ def test_a_daemon_that_never_says_a_word_again_is_left(daemon: FakeDaemon) -> No
     assert len(daemon.of_type(StateGet)) == 3
 
 
+def test_a_connection_lost_as_soon_as_it_was_made_is_not_used(daemon: FakeDaemon) -> None:
+    async def main() -> None:
+        async with AsyncClient(daemon.url) as client:
+            connector = client._connector
+            connect = connector.connect
+
+            async def lost(*arguments: Any) -> Any:
+                connector.connect = connect  # type: ignore[method-assign]
+                channel = await connect(*arguments)
+                await channel.close()
+                return channel
+
+            connector.connect = lost  # type: ignore[method-assign,assignment]
+            assert await client.state.put("k", 1) == 1
+
+    asyncio.run(main())
+    assert len(daemon.hellos) == 2
+
+
 def test_closing_ends_every_call(daemon: FakeDaemon, run: Run) -> None:
     daemon.script = lambda received: IGNORE
 
@@ -287,7 +306,7 @@ def test_nothing_written_is_more_than_the_daemon_takes(daemon: FakeDaemon) -> No
                 channel = client._engine.multiplexer._channel
                 if channel is not None and channel._transport is not None:
                     highest = max(highest, channel._transport.get_write_buffer_size())
-            assert 0 < highest < 64 * 1024 * 1024
+            assert 0 < highest < 4_000_000
             assert [call.result() for call in calls] == [1] * 40
 
     asyncio.run(main())

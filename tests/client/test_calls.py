@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from client.conftest import Drive, Driver
-from client.fake import FakeDaemon
+from client.fake import FakeDaemon, Received
 from recollectd.client import Client, NewMessage, results
 from recollectd.client.kinds.everything import Everything
 from recollectd.protocol import errors, table
 from recollectd.protocol.messages import connection, logs, state, transactions
+from recollectd.protocol.messages.conversations import ConversationAppend, ConversationHistory
+from recollectd.protocol.messages.conversations import NewMessage as WireMessage
 from recollectd.protocol.messages.fields import Write
 
 AT = "2023-11-14T22:13:"
@@ -147,6 +149,21 @@ def test_histories_are_whole_whatever_the_pages(daemon: FakeDaemon, drive: Drive
         assert contents(before="m3", last=2) == "12"
         assert contents(before="m0") == ""
         assert "".join(each.content for each in driver.all(lambda: talk.iterate("c"))) == "0123456"
+
+
+def test_what_is_appended_while_older_pages_are_read_is_not_counted(daemon: FakeDaemon, client: Client) -> None:
+    daemon.store.page_items = 2
+    client.conversations.create("c")
+    client.conversations.append_many("c", [NewMessage("user", f"{n}") for n in range(5)])
+    append = ConversationAppend(("default",), "c", (WireMessage("user", "new"),))
+
+    def script(received: Received) -> None:
+        if len(daemon.of_type(ConversationHistory)) == 2:
+            daemon.store.execute(append)
+
+    daemon.script = script
+    history = client.conversations.history("c", last=5)
+    assert ("".join(message.content for message in history.messages), history.total_messages) == ("01234", 5)
 
 
 def test_results_as_json_have_the_promised_shapes(client: Client) -> None:

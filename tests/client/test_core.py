@@ -144,3 +144,13 @@ def test_the_daemons_bounds_in_force_are_kept() -> None:
     assert not connection.has_room(PING)
     connection.receive(reply_frame(second, Done()))
     assert connection.has_room(PING)
+
+
+def test_answered_bytes_make_room() -> None:
+    connection = ready(in_flight_bytes_per_connection_max=1_000)
+    for _ in range(5):
+        request_id = request_id_of(connection.send("large", b"x" * 700))
+        connection.receive(reply_frame(request_id, Done()))
+    connection.send("small", PING)
+    assert connection.has_room(b"x" * 700)
+    assert not connection.has_room(b"x" * 1_000)

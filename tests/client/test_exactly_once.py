@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from client.conftest import Drive
 from client.fake import DROP, DROP_AFTER, IGNORE, Action, FakeDaemon, Received, Script, each_once, refuse
+from recollectd.client import Client
 from recollectd.protocol import errors
 from recollectd.protocol.messages.logs import LogAppend
 from recollectd.protocol.messages.state import StateGet, StatePut
@@ -123,8 +126,6 @@ def test_hellos_refused_for_good_are_raised(daemon: FakeDaemon, drive: Drive) ->
 
 def background(driver: Any, function: Callable[[], Any]) -> Callable[[], Any]:
     """Begin a call in a thread; what is returned waits for its result."""
-    from concurrent.futures import ThreadPoolExecutor
-
     executor = ThreadPoolExecutor(1)
     future = executor.submit(driver.do, function)
 
@@ -153,11 +154,7 @@ def test_no_daemon_within_the_timeout_is_said(tmp_path: Path, drive: Drive) -> N
         driver.do(lambda: driver.client.state.put("k", 1))
 
 
-def test_a_socket_that_may_not_be_opened_is_said_at_once(
-    tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import socket
-
+def test_a_socket_that_may_not_be_opened_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = []
 
     class Closed(socket.socket):
@@ -165,12 +162,9 @@ def test_a_socket_that_may_not_be_opened_is_said_at_once(
             attempts.append(address)
             raise PermissionError(13, "Permission denied")
 
-    with drive(FakeDaemon(tmp_path / "closed")) as driver:
-        if driver.face == "asyncio":
-            pytest.skip("the event loop connects by itself")
-        monkeypatch.setattr(socket, "socket", Closed)
-        with pytest.raises(errors.DaemonUnavailable, match="Permission denied"):
-            driver.do(lambda: driver.client.ping())
+    monkeypatch.setattr(socket, "socket", Closed)
+    with Client(f"unix://{tmp_path}/closed") as client, pytest.raises(errors.DaemonUnavailable, match="denied"):
+        client.ping()
     assert len(attempts) == 1
 
 

@@ -16,6 +16,7 @@ from time import monotonic
 
 import pytest
 
+from client.fake import FakeDaemon
 from recollectd.client import AsyncClient, Client, local
 from recollectd.protocol import errors
 
@@ -127,6 +128,25 @@ def test_a_daemon_that_still_starts_is_waited_for_and_not_started_twice(folder: 
     with Client.local(folder) as client:
         client.ping()
     assert len(began(folder)) == 1
+
+
+def test_a_folder_that_another_daemon_takes_meanwhile_is_shared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody starts a daemon by hand just then: ours ends at its start, and theirs is found."""
+    folder.mkdir()
+    (folder / "broken").touch()
+    theirs = FakeDaemon(folder / "recollectd.sock")
+    asked = []
+
+    def in_use(daemon: local.LocalDaemon) -> bool:
+        asked.append(True)
+        if len(asked) == 2:
+            theirs.listen()
+        return len(asked) == 2
+
+    monkeypatch.setattr(local.LocalDaemon, "_folder_in_use", in_use)
+    with Client.local(folder) as client:
+        client.ping()
+    theirs.__exit__(None, None, None)
 
 
 def test_missing_packages_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,22 @@ def wait_until(predicate: Callable[[], bool]) -> None:
     raise AssertionError("the awaited state did not come")
 
 
+def test_the_line_is_kept(daemon: FakeDaemon) -> None:
+    daemon.script = lambda received: WITHHOLD if isinstance(received.request, StateGet) else None
+    with Client(daemon.url, connections_max=1) as client, ThreadPoolExecutor(4) as threads:
+        busy = threads.submit(client.state.get, "busy")
+        daemon.wait(lambda: daemon.withheld == 1)
+        waiting = []
+        for number in range(3):
+            waiting.append(threads.submit(client.state.put, f"k{number}", number))
+            wait_until(lambda: len(client._engine.pool._waiters) == len(waiting))
+        daemon.release()
+        busy.result(20)
+        assert [each.result(20) for each in waiting] == [1, 1, 1]
+    keys = [received.request.key for received in daemon.received if isinstance(received.request, StatePut)]
+    assert keys == ["k0", "k1", "k2"]
+
+
 def test_with_all_connections_in_use_a_call_times_out(daemon: FakeDaemon) -> None:
     daemon.script = lambda received: WITHHOLD
     with Client(daemon.url, connections_max=1) as client, ThreadPoolExecutor(1) as threads:
@@ -131,6 +147,21 @@ def test_closing_wakes_whoever_waits(daemon: FakeDaemon) -> None:
         client.ping()
     client.close()
     daemon.wait(lambda: daemon.connections == 0)
+
+
+def test_closing_wakes_whoever_waits_for_the_window(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CLIENT_NUMBER_SPAN_MAX", 1)
+    daemon.script = lambda received: IGNORE
+    client = Client(daemon.url)
+    with ThreadPoolExecutor(2) as threads:
+        oldest = threads.submit(client.state.put, "k", 1)
+        daemon.wait(lambda: len(daemon.received) == 1)
+        held_back = threads.submit(client.state.put, "k", 2)
+        wait_until(lambda: len(client._engine.pool.room._waiters) == 1)  # type: ignore[attr-defined]
+        client.close()
+        for waiting in (oldest, held_back):
+            with pytest.raises(errors.ClientClosed):
+                waiting.result(20)
 
 
 def test_an_interrupted_wait_passes_on_what_it_was_granted(daemon: FakeDaemon, client: Client) -> None:

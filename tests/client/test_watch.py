@@ -12,9 +12,11 @@ import pytest
 from client.fake import NOW, FakeDaemon, refuse
 from recollectd.client import AsyncClient, Client, results
 from recollectd.client.aio import watch as async_watch
+from recollectd.client.watching import WatchState
 from recollectd.protocol import errors
+from recollectd.protocol.messages.connection import Pong
 from recollectd.protocol.messages.fields import Kind
-from recollectd.protocol.messages.transactions import Change, Watch
+from recollectd.protocol.messages.transactions import Change, Watch, Watching
 
 
 def change(position: int, key: str = "k", data: object = None) -> Change:
@@ -109,6 +111,18 @@ def test_closing_from_another_thread_ends_it(daemon: FakeDaemon, client: Client,
             with pytest.raises(errors.ClientClosed):
                 taking.result(20)
     daemon.wait(lambda: daemon.connections == 0)
+
+
+def test_a_position_given_is_where_the_watch_begins() -> None:
+    """What the daemon confirms may lie further on: what lies between is still going to be told."""
+    state = WatchState(("a",), "", (), 5, False)
+    state.take(Watching(9))
+    assert state.position == 5
+    state = WatchState(("a",), "", (), None, False)
+    state.take(Watching(9))
+    assert state.position == 9
+    with pytest.raises(errors.InvalidMessage):
+        state.take(Pong(0))
 
 
 # Under asyncio.

@@ -199,6 +199,18 @@ def test_a_long_page_ends_after_so_many_bytes(store: Store, monkeypatch: pytest.
     assert [each[0] for each in contents(store, before=7)] == ["4", "5", "6"]
 
 
+def test_a_very_long_conversation(store: Store) -> None:
+    store.write(create("c"))
+    for first in range(0, 20_000, 5_000):
+        store.write(say("c", *map(str, range(first, first + 5_000))))
+    pages = [store.read(chat("c", after=after, limit=limits.PAGE_ITEMS_MAX)) for after in (None, 9_999, 19_999)]
+    assert [each.content for page in pages for each in page.messages] == list(map(str, range(20_000)))
+    assert {page.total_messages for page in pages} == {20_000}
+    assert contents(store, last=2) == ["19998", "19999"]
+    assert store.write(delete()) == Deleted(1)
+    assert store.engine.count(Family.ENTRIES) == 0
+
+
 # -- ids ------------------------------------------------------------------------------------------------------------
 
 

@@ -65,14 +65,19 @@ def test_what_is_pending_wins_until_it_is_applied() -> None:
     assert cache.gather([A, B]) == {A: "six", B: None}
 
 
-def test_what_is_taken_back_shows_what_was_before() -> None:
+def test_what_is_taken_back_is_forgotten() -> None:
+    """With what was known before it: a commit applied meanwhile may have been hidden by one that is taken back."""
     cache = FactCache(10)
-    cache.learn({A: "applied"})
-    cache.pending(A, "pending", 5)
-    cache.pending(B, "pending", 5)
+    cache.learn({A: "four", C: "untouched"})
+    cache.pending(A, "five", 5)
+    cache.pending(A, "six", 6)
+    cache.pending(B, "six", 6)
+    cache.applied([A], 5)
     cache.drop_pending()
-    assert cache.get(A) == "applied"
+    assert cache.pending_count == 0
+    assert not cache.knows(A)
     assert not cache.knows(B)
+    assert cache.get(C) == "untouched"
 
 
 def test_rows_stay_while_they_are_used() -> None:

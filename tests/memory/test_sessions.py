@@ -11,7 +11,8 @@ from memory.harness import SECOND, START, MemoryEngine, Store, answered
 from recollectd.memory.commits import Commit, SessionsForgotten
 from recollectd.memory.sequencer import Author
 from recollectd.memory.sessions import Session, Sessions
-from recollectd.protocol import errors, limits
+from recollectd.protocol import errors, limits, table
+from recollectd.protocol.messages.state import StatePut
 from recollectd.storage.keyspace import INDEX_SESSION, Family
 
 ONE = START.to_bytes(8, "big") + b"sessions"
@@ -256,6 +257,15 @@ def test_a_retry_after_a_crash_gets_the_first_answer(checkpoint: int) -> None:
         answered(expected[3])
     assert plain(store.read(get("a")).value) == 2
     store.check_replay()
+
+
+def test_a_commit_says_who_asked_for_what() -> None:
+    store = Store()
+    numbered = store.sequence(put("a", 1), author(3, 2)).commit
+    own = store.sequence(put("a", 2)).commit
+    asked = (numbered.principal, numbered.operation, numbered.session_id, numbered.number, numbered.floor)
+    assert asked == ("ada", table.tag_of(StatePut), ONE, 3, 2)
+    assert (own.principal, own.operation, own.session_id, own.number) == ("daemon", 0, b"", 0)
 
 
 def test_what_was_not_durable_was_never_executed() -> None:

@@ -83,6 +83,7 @@ def test_operations_of_all_kinds_in_one_commit(store: Store) -> None:
     store.check_replay()
 
 
+SAID_BEFORE = say("c", message("x", "unused"), message("y", "known"))
 REFUSED: list[tuple[Any, type[errors.RecollectdError], str]] = [
     (put("a", 2, if_version=7), errors.VersionConflict, "operations[4].if_version"),
     (touch("never", 1), errors.NotFound, "operations[4].key"),
@@ -90,7 +91,11 @@ REFUSED: list[tuple[Any, type[errors.RecollectdError], str]] = [
     (logs.LogTruncate(NS, "never", 1), errors.NotFound, "operations[4].log_id"),
     (create("c"), errors.AlreadyExists, "operations[4].conversation_id"),
     (say("never", "x"), errors.NotFound, "operations[4].conversation_id"),
-    (say("c", "x", message("y", "known")), errors.AlreadyExists, "operations[4].messages[1].message_id"),
+    (
+        say("c", message("x", "unused"), message("y", "known")),
+        errors.AlreadyExists,
+        "operations[4].messages[1].message_id",
+    ),
 ]
 EARLIER = (put("a", 1), append("l", "x"), create("new"), say("c", message("z", "mine")))
 
@@ -320,7 +325,7 @@ def test_guards_may_fail_without_need_but_never_hold_wrongly(monkeypatch: pytest
     prefixes = [kind_prefix(Kind.STATE, ("acme", str(index))) for index in range(7)]
     last: dict[bytes, int] = dict.fromkeys(prefixes, 0)
     for seq in range(11, 200):
-        prefix = prefixes[seq * seq % 7]
+        prefix = prefixes[seq * 3 % 7]
         ranges.note(prefix + b"key", seq)
         last[prefix] = seq
         assert all(ranges.changed_at(each) >= last[each] for each in prefixes)

@@ -85,7 +85,7 @@ def test_so_many_requests_in_flight(manual: ManualDaemon, request_: Message, wai
     early = [request_id for request_id in ids if request_id in peer.answered()]
     assert early == ids[10:]
     assert all(is_busy(peer.answer(request_id).reply) for request_id in early)
-    assert other.ask(messages.Ping())
+    expect(messages.Pong, other.ask(messages.Ping()))
     manual.journal.held = manual.read_pool.held = False
     manual.journal.sync()
     while manual.read_pool.jobs:
@@ -159,15 +159,15 @@ def test_who_does_not_take_replies_is_not_read_from(manual: ManualDaemon) -> Non
     peer.ask(put("k", bytes(MIB)))
     peer.transport.stuck = True
     asked = []
-    while not peer.transport.paused:
+    while not peer.transport.is_paused():
         asked.append(peer.send(get("k")))
         assert len(asked) < 20
     assert plain(expect(state.StateRecord, other.ask(get("k"))).value) == bytes(MIB)
     peer.transport.stuck = False
     peer.transport.take()
-    assert not peer.transport.paused
+    assert not peer.transport.is_paused()
     assert peer.answered()[-len(asked) :] == asked
-    assert peer.ask(messages.Ping())
+    expect(messages.Pong, peer.ask(messages.Ping()))
 
 
 def test_replies_that_nobody_takes_are_bounded(manual: ManualDaemon) -> None:
@@ -177,7 +177,7 @@ def test_replies_that_nobody_takes_are_bounded(manual: ManualDaemon) -> None:
     peer.transport.stuck = True
     ids = peer.pipeline(*(get("k") for _ in range(400)))
     assert peer.connection.unsent_bytes < 20 * MIB
-    assert other.ask(messages.Ping())
+    expect(messages.Pong, other.ask(messages.Ping()))
     peer.transport.stuck = False
     peer.transport.take()
     manual.loop.settle()
@@ -222,7 +222,7 @@ def test_a_watcher_that_does_not_read_is_cut_off(manual: ManualDaemon) -> None:
     writer.ask(put("k", "later"))
     assert [answer.reply for answer in watcher.replies if answer.request_id == watch] == told
     watcher.send(transactions.Watch(NAMESPACE), request_id=watch)
-    assert expect(transactions.Watching, watcher.replies[-1].reply), "the id is free again"
+    expect(transactions.Watching, watcher.replies[-1].reply)
 
 
 def test_a_watcher_of_the_past_sets_its_own_pace(manual: ManualDaemon) -> None:
@@ -249,10 +249,10 @@ def positions(peer: Peer, watch: int) -> list[int]:
 def test_so_many_watches_on_a_connection(manual: ManualDaemon) -> None:
     peer = manual.connect()
     for _ in range(limits.WATCHES_PER_CONNECTION_MAX):
-        assert expect(transactions.Watching, peer.ask(transactions.Watch(NAMESPACE)))
+        expect(transactions.Watching, peer.ask(transactions.Watch(NAMESPACE)))
     assert is_busy(peer.ask(transactions.Watch(NAMESPACE)))
     peer.ask(transactions.Unwatch(2))
-    assert expect(transactions.Watching, peer.ask(transactions.Watch(NAMESPACE)))
+    expect(transactions.Watching, peer.ask(transactions.Watch(NAMESPACE)))
 
 
 def test_a_pop_that_is_always_too_late_gives_up(manual: ManualDaemon) -> None:

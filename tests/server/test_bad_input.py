@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -23,7 +24,8 @@ SHARD: Final = errors.CrossShard.row.code
 EXISTS: Final = errors.AlreadyExists.row.code
 
 MANY: Final = limits.OPERATIONS_PER_FRAME_MAX + 1
-DEEP: Final[Any] = __import__("functools").reduce(lambda inner, _: [inner], range(limits.VALUE_DEPTH_MAX + 1), 1)
+ONE: Final[Any] = 1
+DEEP: Final[Any] = reduce(lambda inner, _: [inner], range(limits.VALUE_DEPTH_MAX + 1), ONE)
 NOT_UTF8: Final = b"\xa2\xc3\x28"  # a msgpack text of two bytes that are no UTF-8
 SURROGATE: Final = b"\xa3\xed\xa0\x80"
 
@@ -55,8 +57,8 @@ def append(role: str = "user", content: str = "x", **more: Any) -> bytes:
     return body(49, NAMESPACE, "chat", [message])
 
 
-def said(content: str, **more: Any) -> conversations.ConversationAppend:
-    return conversations.ConversationAppend(NAMESPACE, "chat", (conversations.NewMessage("user", content, **more),))
+def said(content: str, chat: str = "chat") -> conversations.ConversationAppend:
+    return conversations.ConversationAppend(NAMESPACE, chat, (conversations.NewMessage("user", content),))
 
 
 LABELS: Final = (
@@ -87,7 +89,12 @@ NAMES: Final = (
     Bad("an empty log id", logs.LogAppend(NAMESPACE, "", (raw(1),)), INVALID, "log_id"),
     Bad("an empty target", logs.LogCopy(NAMESPACE, "l", NAMESPACE, ""), INVALID, "target_id"),
     Bad("an empty conversation id", conversations.ConversationCreate(NAMESPACE, ""), INVALID, "conversation_id"),
-    Bad("an overlong conversation id", conversations.ConversationHead(NAMESPACE, "c" * 1_025), INVALID, "conversation_id"),
+    Bad(
+        "an overlong conversation id",
+        conversations.ConversationHead(NAMESPACE, "c" * 1_025),
+        INVALID,
+        "conversation_id",
+    ),
     Bad("an empty message id", append(message_id=""), INVALID, "messages[0].message_id"),
     Bad("an overlong message id", append(message_id="m" * 257), INVALID, "messages[0].message_id"),
     Bad("an overlong prefix", state.StateScan(NAMESPACE, "p" * 1_025), INVALID, "prefix"),
@@ -168,9 +175,14 @@ CHOICES: Final = (
 )
 
 ABSENT: Final = (
-    Bad("a message to nobody", conversations.ConversationAppend(NAMESPACE, "nowhere", (conversations.NewMessage("user", "x"),)), MISSING, "conversation_id"),
+    Bad("a message to nobody", said("x", chat="nowhere"), MISSING, "conversation_id"),
     Bad("the history of nothing", conversations.ConversationHistory(NAMESPACE, "nowhere"), MISSING, "conversation_id"),
-    Bad("a message that is not there", conversations.ConversationHistory(NAMESPACE, "chat", before_id="m"), MISSING, "before_id"),
+    Bad(
+        "a message that is not there",
+        conversations.ConversationHistory(NAMESPACE, "chat", before_id="m"),
+        MISSING,
+        "before_id",
+    ),
     Bad("a touch of nothing", state.StateTouch(NAMESPACE, "nowhere", 1), MISSING, "key"),
     Bad("a copy of nothing", logs.LogCopy(NAMESPACE, "nowhere", NAMESPACE, "m"), MISSING, "log_id"),
     Bad("a conversation twice", conversations.ConversationCreate(NAMESPACE, "chat"), EXISTS, "conversation_id"),

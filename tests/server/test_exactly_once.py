@@ -116,7 +116,7 @@ def test_a_read_behind_a_retry_sees_it(manual: ManualDaemon) -> None:
     manual.journal.sync()
     manual.loop.settle()
     assert returned.answered()[-2:] == [retry, read]
-    assert expect(state.StateRecord, returned.answer(read).reply)
+    expect(state.StateRecord, returned.answer(read).reply)
 
 
 def test_a_retry_that_wants_the_sync_waits_for_it_though_the_original_did_not(manual: ManualDaemon) -> None:
@@ -174,7 +174,7 @@ def test_a_number_below_the_window_is_not_executed(manual: ManualDaemon) -> None
     peer = manual.connect()
     peer.ask(put("k"), number=10, span=0)
     assert refusal(again(peer, put("never"), 9).reply)[0] == OUTCOME_UNKNOWN
-    assert expect(state.Absent, peer.ask(get("never")))
+    expect(state.Absent, peer.ask(get("never")))
 
 
 def test_numbers_may_arrive_out_of_order(manual: ManualDaemon) -> None:
@@ -192,7 +192,7 @@ def test_the_window_has_an_end_without_any_span(manual: ManualDaemon) -> None:
     peer.ask(put("second"), number=2)
     peer.ask(put("last"), number=last)
     assert refusal(again(peer, put("first"), 1).reply)[0] == OUTCOME_UNKNOWN
-    assert expect(state.StateStored, again(peer, put("second"), 2).reply)
+    expect(state.StateStored, again(peer, put("second"), 2).reply)
 
 
 def test_a_write_given_up_does_not_take_effect_behind_the_next_one(manual: ManualDaemon) -> None:

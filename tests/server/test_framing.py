@@ -54,8 +54,8 @@ def test_lost_framing_is_said_and_ends_the_connection(manual: ManualDaemon, data
     peer = manual.connect()
     peer.feed(data)
     assert [(answer.request_id, refusal(answer.reply)[0]) for answer in peer.replies[1:]] == [(0, MALFORMED_FRAME)]
-    assert peer.transport.closing
-    assert manual.connect().ask(messages.Ping())
+    assert peer.transport.is_closing()
+    expect(messages.Pong, manual.connect().ask(messages.Ping()))
 
 
 def test_what_lies_behind_lost_framing_is_not_carried_out(manual: ManualDaemon) -> None:
@@ -121,7 +121,7 @@ def test_the_largest_frame_is_taken(served: DaemonProcess) -> None:
     with served.connect() as wire:
         body = b"\xc1" * (limits.FRAME_BYTES_MAX - frames.REQUEST_HEADER.size)
         assert refusal(wire.ask(body))[0] == INVALID_MESSAGE
-        assert wire.ask(messages.Ping())
+        expect(messages.Pong, wire.ask(messages.Ping()))
 
 
 def test_a_client_that_sends_no_more_gets_its_replies(manual: ManualDaemon) -> None:
@@ -133,7 +133,7 @@ def test_a_client_that_sends_no_more_gets_its_replies(manual: ManualDaemon) -> N
     manual.journal.sync()
     manual.loop.settle()
     assert peer.answered()[-2:] == ids
-    assert peer.transport.closing
+    assert peer.transport.is_closing()
 
 
 def test_a_client_that_sends_no_more_over_a_real_socket(served: DaemonProcess) -> None:
@@ -168,7 +168,7 @@ def test_what_is_no_message_is_refused_and_the_connection_lives(manual: ManualDa
     peer = manual.connect()
     peer.feed(frame(body, 1_000, number=1))
     assert refusal(peer.answer(1_000).reply)[0] == code
-    assert peer.ask(messages.Ping())
+    expect(messages.Pong, peer.ask(messages.Ping()))
     assert manual.journal.last_seq == 0
 
 
@@ -217,7 +217,7 @@ def test_a_field_of_a_wrong_type_is_named(manual: ManualDaemon, request_: Messag
             assert error is not None, (name, value)
             assert error.code in (INVALID_MESSAGE, INVALID_ARGUMENT)
             assert error.field.split("[")[0] == name
-    assert manual.connect().ask(messages.Ping())
+    expect(messages.Pong, manual.connect().ask(messages.Ping()))
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
@@ -271,9 +271,7 @@ def test_a_missing_field_is_named(manual: ManualDaemon, request_: Message) -> No
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
-def test_what_a_newer_client_says_behind_the_known_fields_is_ignored(
-    manual: ManualDaemon, request_: Message
-) -> None:
+def test_what_a_newer_client_says_behind_the_known_fields_is_ignored(manual: ManualDaemon, request_: Message) -> None:
     longer = msgspec.msgpack.encode([*parts_of(request_), "news", {"more": 1}])
     error = ask_body(welcomed_for(manual, request_), request_, longer)
     assert error is None or error.code not in (INVALID_MESSAGE, errors.UnknownMessage.row.code)

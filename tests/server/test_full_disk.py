@@ -75,7 +75,11 @@ def test_facts_of_what_was_taken_back_are_forgotten(manual: ManualDaemon) -> Non
     peer = manual.connect()
     peer.ask(put("there", 0))
     peer.ask(conversations.ConversationCreate(NAMESPACE, "chat"))
-    for request in (state.StateDelete(NAMESPACE, "there"), put("new"), conversations.ConversationDelete(NAMESPACE, "chat")):
+    for request in (
+        state.StateDelete(NAMESPACE, "there"),
+        put("new"),
+        conversations.ConversationDelete(NAMESPACE, "chat"),
+    ):
         manual.journal.full = True
         assert refusal(peer.ask(request))[0] == DISK_FULL
         make_room(manual)

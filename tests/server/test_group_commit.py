@@ -93,7 +93,7 @@ def test_a_batch_frame_carries_out_what_can_be(manual: ManualDaemon) -> None:
     results = expect(transactions.Results, peer.ask(transactions.Batch(operations))).results
     assert refusal(results[1]) == (errors.VersionConflict.row.code, "operations[1].if_version")
     assert batches_of(manual) == [1]
-    assert expect(state.StateRecord, peer.ask(get("b")))
+    expect(state.StateRecord, peer.ask(get("b")))
 
 
 # -- deadlines --------------------------------------------------------------------------------------------------------
@@ -111,8 +111,8 @@ def test_a_write_past_its_deadline_is_not_executed(manual: ManualDaemon) -> None
         manual.loop.settle()
     manual.read_pool.held = False
     assert refusal(peer.answer(late).reply)[0] == errors.DeadlineExceeded.row.code
-    assert expect(state.StateStored, peer.answer(patient).reply)
-    assert expect(state.Absent, peer.ask(get("k")))
+    expect(state.StateStored, peer.answer(patient).reply)
+    expect(state.Absent, peer.ask(get("k")))
     assert expect(state.StateStored, peer.ask(put("k", 1), number=1)).version == 1, "its number is free"
 
 
@@ -126,7 +126,7 @@ def test_a_read_past_its_deadline_is_not_started(manual: ManualDaemon) -> None:
     manual.journal.sync()
     manual.loop.settle()
     assert refusal(peer.answer(late).reply)[0] == errors.DeadlineExceeded.row.code
-    assert expect(state.StateRecord, peer.answer(patient).reply)
+    expect(state.StateRecord, peer.answer(patient).reply)
 
 
 def test_what_has_been_started_is_finished(manual: ManualDaemon) -> None:
@@ -137,7 +137,7 @@ def test_what_has_been_started_is_finished(manual: ManualDaemon) -> None:
     manual.pass_time(1)
     manual.journal.sync()
     manual.loop.settle()
-    assert expect(state.StateStored, peer.answer(write).reply)
+    expect(state.StateStored, peer.answer(write).reply)
 
 
 def test_a_request_without_a_deadline_has_the_default_one(manual: ManualDaemon) -> None:
@@ -147,7 +147,7 @@ def test_a_request_without_a_deadline_has_the_default_one(manual: ManualDaemon) 
     manual.pass_time(59)
     manual.read_pool.run()
     manual.loop.settle()
-    assert expect(state.StateStored, peer.answer(early).reply)
+    expect(state.StateStored, peer.answer(early).reply)
     late = peer.send(put("b"))
     manual.pass_time(61)
     manual.read_pool.run()

@@ -8,7 +8,7 @@ import pytest
 
 from recollectd.protocol import errors, frames, limits
 from recollectd.protocol.messages import connection as messages
-from recollectd.protocol.messages import transactions
+from recollectd.protocol.messages import state, transactions
 from server.conftest import MakeDaemon, StartDaemon
 from support.daemon_process import DaemonProcess
 from support.manual_daemon import ManualDaemon, Peer
@@ -44,7 +44,7 @@ def test_another_preamble_is_refused(manual: ManualDaemon, preamble: bytes) -> N
     peer = manual.connect(hello=None)
     peer.feed(preamble)
     assert [(answer.request_id, refusal(answer.reply)[0]) for answer in peer.replies] == [(0, MALFORMED_FRAME)]
-    assert peer.transport.closing
+    assert peer.transport.is_closing()
 
 
 def test_nothing_is_carried_out_behind_another_preamble(manual: ManualDaemon) -> None:
@@ -58,21 +58,21 @@ def test_a_preamble_may_come_in_pieces(manual: ManualDaemon) -> None:
     peer = manual.connect(hello=None)
     for byte in frames.PREAMBLE:
         peer.feed(bytes((byte,)))
-    assert expect(messages.Welcome, peer.ask(HELLO))
+    expect(messages.Welcome, peer.ask(HELLO))
 
 
 def test_the_first_message_is_a_hello(manual: ManualDaemon) -> None:
     peer = greeted(manual)
     for request in (messages.Ping(), put("k"), get("k"), messages.StatusRequest(), transactions.Watch(NAMESPACE)):
         assert refusal(peer.ask(request))[0] == HANDSHAKE_REQUIRED
-    assert expect(messages.Welcome, peer.ask(HELLO))
+    expect(messages.Welcome, peer.ask(HELLO))
     assert manual.journal.last_seq == 0
 
 
 def test_there_is_only_one_hello(manual: ManualDaemon) -> None:
     peer = manual.connect()
     assert refusal(peer.ask(HELLO))[0] == HANDSHAKE_REQUIRED
-    assert expect(messages.Pong, peer.ask(messages.Ping()))
+    expect(messages.Pong, peer.ask(messages.Ping()))
 
 
 @pytest.mark.parametrize("versions", [(1, 1), (0, 1), (1, 9), (0, 2**40)])
@@ -86,7 +86,7 @@ def test_no_version_in_common_is_refused_and_another_hello_may_follow(
 ) -> None:
     peer = greeted(manual)
     assert refusal(peer.ask(messages.Hello(*versions)))[0] == errors.UnsupportedProtocol.row.code
-    assert expect(messages.Welcome, peer.ask(HELLO))
+    expect(messages.Welcome, peer.ask(HELLO))
 
 
 def test_welcome_tells_the_limits_in_force(make_daemon: MakeDaemon) -> None:
@@ -102,7 +102,7 @@ def test_welcome_tells_the_limits_in_force(make_daemon: MakeDaemon) -> None:
 def test_a_clients_name_is_bounded_in_bytes(manual: ManualDaemon, name: str) -> None:
     peer = greeted(manual)
     assert refusal(peer.ask(messages.Hello(1, 1, name))) == (INVALID_ARGUMENT, "client_name")
-    assert expect(messages.Welcome, peer.ask(messages.Hello(1, 1, name[:-1])))
+    expect(messages.Welcome, peer.ask(messages.Hello(1, 1, name[:-1])))
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_an_unknown_session_of_another_time_becomes_a_new_one(make_daemon: MakeD
 def test_what_is_no_session_id_is_refused(manual: ManualDaemon, length: int) -> None:
     peer = greeted(manual)
     assert refusal(peer.ask(hello(bytes(length)))) == (INVALID_ARGUMENT, "session_id")
-    assert expect(messages.Welcome, peer.ask(HELLO))
+    expect(messages.Welcome, peer.ask(HELLO))
 
 
 def test_a_session_belongs_to_its_principal(manual: ManualDaemon) -> None:
@@ -177,8 +177,9 @@ def test_too_many_sessions_refuse_new_writers_and_nobody_else(make_daemon: MakeD
         writer.ask(put("k"))
     late = manual.connect()
     assert refusal(late.ask(put("k")))[0] == errors.Busy.row.code
-    assert late.ask(get("k"))
-    assert manual.connect(writers[0].welcome.session_id).ask(put("k"), number=2)
+    expect(state.StateRecord, late.ask(get("k")))
+    returned = manual.connect(writers[0].welcome.session_id)
+    expect(state.StateStored, returned.ask(put("k"), number=2))
     assert manual.journal.last_seq == 4
 
 
@@ -195,13 +196,13 @@ def idle(manual: ManualDaemon, seconds: float) -> None:
 def test_an_idle_connection_is_ended(manual: ManualDaemon) -> None:
     peer, silent = manual.connect(), manual.connect(hello=None)
     idle(manual, 299)
-    assert not peer.transport.closing
+    assert not peer.transport.is_closing()
     peer.ask(messages.Ping())
     idle(manual, 2)
-    assert not peer.transport.closing
-    assert silent.transport.closing
+    assert not peer.transport.is_closing()
+    assert silent.transport.is_closing()
     idle(manual, 299)
-    assert peer.transport.closing
+    assert peer.transport.is_closing()
     assert not manual.daemon.dispatcher.connections
 
 
@@ -213,12 +214,12 @@ def test_a_client_may_say_how_long_it_idles(
     peer.ask(hello(idle_timeout_ms=idle_timeout_ms))
     if ended_after_s is None:
         idle(manual, 1_000_000)
-        assert not peer.transport.closing
+        assert not peer.transport.is_closing()
         return
     idle(manual, ended_after_s - 1)
-    assert not peer.transport.closing
+    assert not peer.transport.is_closing()
     idle(manual, 1)
-    assert peer.transport.closing
+    assert peer.transport.is_closing()
 
 
 def test_who_is_owed_something_is_not_idle(manual: ManualDaemon) -> None:
@@ -227,13 +228,13 @@ def test_who_is_owed_something_is_not_idle(manual: ManualDaemon) -> None:
     manual.journal.held = True
     write = waiting.send(put("k"))
     idle(manual, 1_000)
-    assert not watching.transport.closing
-    assert not waiting.transport.closing
+    assert not watching.transport.is_closing()
+    assert not waiting.transport.is_closing()
     manual.journal.sync()
     manual.loop.settle()
     assert write in waiting.answered()
     idle(manual, 1_000)
-    assert waiting.transport.closing
+    assert waiting.transport.is_closing()
 
 
 def test_an_idle_client_that_takes_nothing_is_let_go_in_the_end(manual: ManualDaemon) -> None:
@@ -253,9 +254,9 @@ def test_one_connection_too_many(make_daemon: MakeDaemon) -> None:
     assert refusal(refused.replies[0].reply)[0] == errors.TooManyConnections.row.code
     assert refused.replies[0].request_id == 0
     assert expect(messages.ErrorReply, refused.replies[0].reply).retry_after_ms > 0
-    assert refused.transport.closing
+    assert refused.transport.is_closing()
     first.hang_up()
-    assert manual.connect().welcome
+    expect(messages.Pong, manual.connect().ask(messages.Ping()))
 
 
 def test_one_connection_too_many_over_a_real_socket(start_daemon: StartDaemon) -> None:
@@ -274,7 +275,7 @@ def test_a_daemon_that_stops_takes_no_connection(manual: ManualDaemon) -> None:
     manual.daemon.dispatcher.stopping = True
     refused = manual.connect(hello=None)
     assert refusal(refused.replies[0].reply)[0] == errors.ShuttingDown.row.code
-    assert refused.transport.closing
+    assert refused.transport.is_closing()
 
 
 def test_a_real_client_is_who_it_is(served: DaemonProcess) -> None:

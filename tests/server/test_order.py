@@ -11,7 +11,7 @@ import pytest
 
 from recollectd.protocol import errors, frames
 from recollectd.protocol.messages import conversations, fields, logs, state, transactions
-from recollectd.protocol.messages.connection import Counted, Deleted, StatusRequest
+from recollectd.protocol.messages.connection import Counted, Deleted, Status, StatusRequest
 from server.conftest import MakeDaemon
 from support.manual_daemon import ManualDaemon, Peer
 from support.wire import NAMESPACE, expect, get, plain, put, raw, refusal
@@ -53,7 +53,7 @@ def test_a_read_of_another_key_does_not_wait_for_the_sync(manual: ManualDaemon) 
     manual.journal.held = True
     write, read, absent = peer.pipeline(put("k", 2), get("other"), get("nowhere"))
     assert value_at(peer, read) == 1
-    assert expect(state.Absent, peer.answer(absent).reply)
+    expect(state.Absent, peer.answer(absent).reply)
     assert write not in peer.answered()
 
 
@@ -114,7 +114,7 @@ def test_a_write_that_does_not_say_what_it_touches_holds_reads_up(manual: Manual
     manual.journal.sync()
     manual.loop.settle()
     assert expect(Deleted, peer.answer(deletion).reply).deleted == 1
-    assert expect(state.Absent, peer.answer(read).reply)
+    expect(state.Absent, peer.answer(read).reply)
 
 
 READS: tuple[fields.Request, ...] = (
@@ -361,4 +361,4 @@ def test_status_waits_for_nothing(manual: ManualDaemon) -> None:
     peer = manual.connect()
     manual.journal.held = True
     peer.send(put("k", 1))
-    assert peer.ask(StatusRequest())
+    expect(Status, peer.ask(StatusRequest()))

@@ -45,29 +45,37 @@ class ManualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._now_s
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]  # the parameters' types are those of any callback
+        self, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.Handle:
         self._activity += 1
         return super().call_soon(callback, *args, context=context)
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.Handle:
         """Deliver what a worker found; while `held` is a list, it is kept there instead."""
         if self.held is not None:
             self.held.append((callback, args))
             return asyncio.Handle(callback, args, self, context)
         return self.call_soon(callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
         heapq.heappush(self._due, when)
         return super().call_at(when, callback, *args, context=context)
 
-    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
         def counted() -> None:
             self._activity += 1
             callback(*args)
 
         super().add_reader(fd, counted)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
         """Run in the pool given, without one at once."""
         return super().run_in_executor(ManualPool() if executor is None else executor, func, *args)
 

@@ -101,9 +101,7 @@ class ManualDaemon:
         """The thread that reads the journal for watches."""
         return cast(Any, self.daemon)._watch_pool  # type: ignore[no-any-return]
 
-    def connect(
-        self, session_id: bytes = b"", *, uid: int = DEFAULT_UID, hello: messages.Hello | None = HELLO
-    ) -> Peer:
+    def connect(self, session_id: bytes = b"", *, uid: int = DEFAULT_UID, hello: messages.Hello | None = HELLO) -> Peer:
         """Return a new client, welcomed unless `hello` is None."""
         peer = Peer(self, uid)
         self._peers.append(peer)
@@ -148,7 +146,7 @@ class Peer:
     def feed(self, data: bytes) -> None:
         """Let bytes arrive and run the loop until there is nothing left to do."""
         while data:
-            assert not self.transport.paused, "the daemon does not read from this client now"
+            assert not self.transport.is_paused(), "the daemon does not read from this client now"
             buffer = self.connection.get_buffer(-1)
             size = min(len(data), len(buffer))
             buffer[:size] = data[:size]
@@ -228,8 +226,8 @@ class ManualTransport(asyncio.Transport):
         self._writing_paused = False
         self._lost = False
         self.stuck = False
-        self.paused = False
-        self.closing = False
+        self._paused = False
+        self._closing = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self._lost
@@ -255,22 +253,26 @@ class ManualTransport(asyncio.Transport):
         return len(self._unsent)
 
     def pause_reading(self) -> None:
-        self.paused = True
+        self._paused = True
 
     def resume_reading(self) -> None:
-        self.paused = False
+        self._paused = False
+
+    def is_paused(self) -> bool:
+        """Return whether the daemon does not read from this client now."""
+        return self._paused
 
     def is_closing(self) -> bool:
-        return self.closing
+        return self._closing
 
     def close(self) -> None:
         """End once everything is taken: a client that is stuck keeps it open."""
-        self.closing = True
+        self._closing = True
         if not self._unsent:
             self._lose()
 
     def abort(self) -> None:
-        self.closing = True
+        self._closing = True
         self._unsent.clear()
         self._lose()
 

@@ -115,9 +115,7 @@ class Wire:
         self.socket.sendall(whole)
         return request_id
 
-    def prepare(
-        self, request: Message | bytes, *, request_id: int | None = None, **header: int
-    ) -> tuple[bytes, int]:
+    def prepare(self, request: Message | bytes, *, request_id: int | None = None, **header: int) -> tuple[bytes, int]:
         """Return the frame that `send` would send, and its id."""
         if request_id is None:
             self._request_id += 1

@@ -18,11 +18,17 @@ WRITES = 150
 KILLS = 3
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    """A daemon that a test may kill."""
+    """One daemon for all tests, which may kill it and start it again."""
     with Daemon() as started:
         yield started
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """A namespace of the test's own."""
+    return ("test", request.node.name)
 
 
 class Progress:
@@ -51,9 +57,12 @@ def kill_now_and_then(daemon: Daemon, progress: Progress) -> None:
         daemon.restart(kill=True)
 
 
-def test_threads_write_everything_once_through_kills(daemon: Daemon) -> None:
+def test_threads_write_everything_once_through_kills(daemon: Daemon, namespace: tuple[str, ...]) -> None:
     progress = Progress()
-    with daemon.client(timeout=60.0, connections_max=3) as client, ThreadPoolExecutor(WRITERS + 1) as threads:
+    with (
+        daemon.client(namespace=namespace, timeout=60.0, connections_max=3) as client,
+        ThreadPoolExecutor(WRITERS + 1) as threads,
+    ):
 
         def write(writer: int) -> list[int]:
             positions = []
@@ -70,9 +79,9 @@ def test_threads_write_everything_once_through_kills(daemon: Daemon) -> None:
             assert [item.value for item in client.logs.iterate(f"log {writer}")] == list(range(WRITES))
 
 
-def test_pipelines_write_everything_once_through_kills(daemon: Daemon) -> None:
+def test_pipelines_write_everything_once_through_kills(daemon: Daemon, namespace: tuple[str, ...]) -> None:
     progress = Progress()
-    with daemon.client(timeout=60.0) as client, ThreadPoolExecutor(WRITERS + 1) as threads:
+    with daemon.client(namespace=namespace, timeout=60.0) as client, ThreadPoolExecutor(WRITERS + 1) as threads:
 
         def write(writer: int) -> None:
             for start in range(0, WRITES, 10):
@@ -89,11 +98,11 @@ def test_pipelines_write_everything_once_through_kills(daemon: Daemon) -> None:
             assert [item.value for item in client.logs.iterate(f"log {writer}")] == list(range(WRITES))
 
 
-def test_tasks_write_everything_once_through_kills(daemon: Daemon) -> None:
+def test_tasks_write_everything_once_through_kills(daemon: Daemon, namespace: tuple[str, ...]) -> None:
     progress = Progress()
 
     async def main() -> None:
-        async with AsyncClient(daemon.url, timeout=60.0) as client:
+        async with AsyncClient(daemon.url, namespace=namespace, timeout=60.0) as client:
 
             async def write(writer: int) -> None:
                 for number in range(WRITES):
@@ -110,13 +119,13 @@ def test_tasks_write_everything_once_through_kills(daemon: Daemon) -> None:
     asyncio.run(main())
 
 
-def test_concurrent_transactions_lose_no_update(daemon: Daemon) -> None:
+def test_concurrent_transactions_lose_no_update(daemon: Daemon, namespace: tuple[str, ...]) -> None:
     def increment(transaction: Transaction) -> None:
         record = transaction.state.get("counter")
         transaction.state.put("counter", record.value + 1 if record else 1)
         transaction.logs.append("audit", [record.value if record else 0])
 
-    with daemon.client() as client, ThreadPoolExecutor(WRITERS) as threads:
+    with daemon.client(namespace=namespace) as client, ThreadPoolExecutor(WRITERS) as threads:
         list(threads.map(lambda _: [client.transact(increment, attempts=200) for _ in range(20)], range(WRITERS)))
         counter = client.state.get("counter")
         assert counter is not None
@@ -124,9 +133,9 @@ def test_concurrent_transactions_lose_no_update(daemon: Daemon) -> None:
         assert [item.value for item in client.logs.iterate("audit")] == list(range(80))
 
 
-def test_ranges_are_guarded_against_phantoms(daemon: Daemon) -> None:
+def test_ranges_are_guarded_against_phantoms(daemon: Daemon, namespace: tuple[str, ...]) -> None:
     runs: list[int] = []
-    with daemon.client() as client, daemon.client() as rival:
+    with daemon.client(namespace=namespace) as client, daemon.client(namespace=namespace) as rival:
 
         def at_most_three(transaction: Transaction) -> bool:
             runs.append(transaction.state.count("k"))
@@ -142,9 +151,13 @@ def test_ranges_are_guarded_against_phantoms(daemon: Daemon) -> None:
         assert client.state.count("k") == 3
 
 
-def test_a_watch_tells_of_everything_once_through_kills(daemon: Daemon) -> None:
+def test_a_watch_tells_of_everything_once_through_kills(daemon: Daemon, namespace: tuple[str, ...]) -> None:
     count = 60
-    with daemon.client(timeout=60.0) as client, client.watch(values=True) as watch, ThreadPoolExecutor(1) as threads:
+    with (
+        daemon.client(namespace=namespace, timeout=60.0) as client,
+        client.watch(values=True) as watch,
+        ThreadPoolExecutor(1) as threads,
+    ):
 
         def write() -> None:
             for number in range(count):
@@ -157,8 +170,11 @@ def test_a_watch_tells_of_everything_once_through_kills(daemon: Daemon) -> None:
         writing.result()
 
 
-def test_a_client_reads_its_own_asynchronous_writes(daemon: Daemon) -> None:
-    with daemon.client(durability="async", connections_max=4) as client, ThreadPoolExecutor(4) as threads:
+def test_a_client_reads_its_own_asynchronous_writes(daemon: Daemon, namespace: tuple[str, ...]) -> None:
+    with (
+        daemon.client(namespace=namespace, durability="async", connections_max=4) as client,
+        ThreadPoolExecutor(4) as threads,
+    ):
 
         def write_and_read(thread: int) -> None:
             for number in range(50):
@@ -170,8 +186,8 @@ def test_a_client_reads_its_own_asynchronous_writes(daemon: Daemon) -> None:
         list(threads.map(write_and_read, range(4)))
 
 
-def test_long_conversations_come_whole(daemon: Daemon) -> None:
-    with daemon.client() as client:
+def test_long_conversations_come_whole(daemon: Daemon, namespace: tuple[str, ...]) -> None:
+    with daemon.client(namespace=namespace) as client:
         chat = client.conversations.create("long")
         text = "x" * 5_000
         for start in range(0, 2_500, 500):
@@ -190,9 +206,9 @@ def test_long_conversations_come_whole(daemon: Daemon) -> None:
         assert sum(1 for _ in client.conversations.iterate("long")) == 2_500
 
 
-def test_transactions_under_asyncio(daemon: Daemon) -> None:
+def test_transactions_under_asyncio(daemon: Daemon, namespace: tuple[str, ...]) -> None:
     async def main() -> None:
-        async with AsyncClient(daemon.url) as client:
+        async with AsyncClient(daemon.url, namespace=namespace) as client:
 
             async def increment(transaction: AsyncTransaction) -> None:
                 record = await transaction.state.get("counter")
@@ -206,8 +222,8 @@ def test_transactions_under_asyncio(daemon: Daemon) -> None:
     asyncio.run(main())
 
 
-def test_errors_name_the_field_they_are_about(daemon: Daemon) -> None:
-    with daemon.client() as client:
+def test_errors_name_the_field_they_are_about(daemon: Daemon, namespace: tuple[str, ...]) -> None:
+    with daemon.client(namespace=namespace) as client:
         deep: list[Any] = []
         for _ in range(70):
             deep = [deep]

@@ -61,7 +61,8 @@ def test_the_fixtures_come_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "test_remembering.py").write_text(
         "def test_first(recollectd_client, recollectd_daemon):\n"
         "    recollectd_client.state.put('k', 1)\n"
-        "    assert recollectd_daemon.running\n"
+        "    recollectd_daemon.restart(kill=True)\n"
+        "    assert recollectd_client.state.get('k').value == 1\n"
         "def test_second(recollectd_client):\n"
         "    assert recollectd_client.state.get('k') is None\n"
     )

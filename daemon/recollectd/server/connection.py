@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from recollectd.memory.refusals import error_reply
 from recollectd.protocol import errors, frames, limits, table
+from recollectd.protocol.messages.connection import ErrorReply
 from recollectd.server.lanes import Lane
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ _UNSENT_BYTES_HIGH: Final = 4 * 1024 * 1024
 _UNSENT_BYTES_LOW: Final = 1024 * 1024
 # So many reads of a connection run at a time: what they find is held in memory until the client takes it.
 _READS_RUNNING_MAX: Final = 64
+
+# A reply is an array of fewer than 16 elements: its head is one byte, its tag the next.
+_ERROR_TAG: Final = table.tag_of(ErrorReply)
 
 # One buffer serves all connections: what is received is taken out of it before the next call.
 _RECEIVE_BUFFER: Final = memoryview(bytearray(_RECEIVE_BYTES))
@@ -156,6 +160,8 @@ class Connection(asyncio.BufferedProtocol):
         """Queue a reply; all queued in one turn of the loop leave together."""
         if self.closed:
             return
+        if body[1] == _ERROR_TAG:
+            self._dispatcher.note_error(body)
         self._unsent.append(frames.pack_reply(request_id, position, body))
         if not self._flush_scheduled:
             self._flush_scheduled = True
@@ -163,7 +169,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def send_error(self, request_id: int, error: errors.RecollectdError) -> None:
         """Queue an error."""
-        self._dispatcher.errors[error.code] = self._dispatcher.errors.get(error.code, 0) + 1
         self.send(request_id, self._dispatcher.position, table.encode(error_reply(error)))
 
     def _flush(self) -> None:

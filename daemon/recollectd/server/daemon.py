@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -31,7 +32,7 @@ from recollectd.server.committer import Committer
 from recollectd.server.connection import Connection
 from recollectd.server.dispatch import Dispatcher
 from recollectd.server.listener import listen_tcp, listen_unix
-from recollectd.server.reads import Failed, Read, ReadExecutor
+from recollectd.server.reads import Failed, Read, ReadExecutor, internal_error
 from recollectd.server.status import engine_status, status_of
 from recollectd.server.watches import Watches
 from recollectd.server.writes import WriteRouter
@@ -69,6 +70,7 @@ class Daemon:
         self.process = psutil.Process()
         self.addresses: list[str] = []
         self._servers: list[asyncio.Server] = []
+        self._own_socket: Path | None = None
         self._stop_asked = asyncio.Event()
         self._watch_pool = ThreadPoolExecutor(1, thread_name_prefix="watch")
         self._store = store
@@ -171,6 +173,7 @@ class Daemon:
 
     async def serve(self) -> int:
         """Listen, serve until asked to stop, stop; return the exit code. Raises ListenError."""
+        self.loop.set_exception_handler(_log_unexpected)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self._on_signal)
         try:
@@ -190,12 +193,14 @@ class Daemon:
 
         path = self.config.socket_path
         self._servers.append(await listen_unix(self.loop, connection, path, options.socket_permissions))
+        self._own_socket = path
         self.addresses.append(f"unix://{path.absolute()}")
         for text in options.tcp:
             server = await listen_tcp(self.loop, connection, *parse_address(text))
             self._servers.append(server)
             for listening in server.sockets:
-                self.addresses.append("tcp://{}:{}".format(*listening.getsockname()[:2]))
+                host, port = listening.getsockname()[:2]
+                self.addresses.append(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
         self._store.folder.announce(self.addresses)
 
     def _on_signal(self) -> None:
@@ -222,9 +227,10 @@ class Daemon:
     async def _stop(self) -> None:
         """Accept nothing more, finish what is under way, make everything durable."""
         log.info("stopping")
+        if self._own_socket is not None:
+            self._own_socket.unlink(missing_ok=True)  # once it is closed another daemon may replace it by its own
         for server in self._servers:
             server.close()
-        self.config.socket_path.unlink(missing_ok=True)
         self.dispatcher.stopping = self._writes.stopping = True
         try:
             await asyncio.wait_for(self._drained(), self.config.server.drain_timeout_s)
@@ -264,3 +270,12 @@ class Daemon:
             answer(position, found if isinstance(found, Failed) else Status({**status_of(self), **found}))
 
         self._reads.submit(Read(lambda view: engine_status(view, self, request.namespaces), done, alone=True))
+
+
+def _log_unexpected(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what went wrong in a callback of the loop, without its arguments, which the loop's own handler would log."""
+    error = context.get("exception")
+    if isinstance(error, BaseException):
+        internal_error(error)
+    else:
+        log.error("the event loop says: %s", context.get("message"))

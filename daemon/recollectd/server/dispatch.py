@@ -117,6 +117,12 @@ class Dispatcher:
             self._watches.remove(watcher)
         connection.watchers.clear()
 
+    def note_error(self, body: bytes) -> None:
+        """Count an error that is told to a client, wherever it comes from."""
+        reply = table.decode_reply(body)
+        assert isinstance(reply, messages.ErrorReply)
+        self.errors[reply.code] = self.errors.get(reply.code, 0) + 1
+
     def end_idle(self) -> None:
         """End connections that sent no frame for longer than they may, and are owed nothing.
 

@@ -25,9 +25,10 @@ Answer = Callable[[int, "bytes | RecollectdError"], None]
 class Ticket:
     """One write on its way, from acceptance to the reply.
 
-    answer: called once, or when `answers` holds more: retries that joined. deadline: loop time in seconds after which it
-    must not be started any more. size_bytes: what it holds of the bounds on memory. original: what this is a retry of.
-    outcome: what `answer` was told. waiters: called when it has left its lane; followers: when it is sequenced, or left.
+    answer: called once; `answers` holds those of retries that joined, too. deadline: loop time in seconds after which
+    it must not be started any more. size_bytes: what it holds of the bounds on memory. original: what this is a retry
+    of. outcome: what `answer` was told. waiters: called when it has left its lane; followers: when it is sequenced, or
+    has left without.
     """
 
     __slots__ = (

@@ -16,13 +16,15 @@ from recollectd.protocol.messages.connection import Hello, Welcome
 Token = TypeVar("Token")
 
 _RECEIVE_BYTES: Final = 256 * 1024
+_SEND_BYTES: Final = 1024 * 1024
+"""With so much waiting to be sent there is no room for more: what waits in the client's queue can still be given up."""
 
 
 class Channel(asyncio.BufferedProtocol, Generic[Token]):
     """A connection to the daemon. Frames written in one turn of the loop leave in one system call.
 
     on_answers: called with the answers of each arrival. on_lost: called once when an open connection ends, unless
-    `close` ended it. on_room: called when frames may be written again. received_at: monotonic seconds of the last
+    `close` ended it. on_room: called when there is room again. received_at: monotonic seconds of the last
     arrival.
     """
 
@@ -34,7 +36,6 @@ class Channel(asyncio.BufferedProtocol, Generic[Token]):
         on_room: Callable[[], None] = lambda: None,
     ) -> None:
         self.core: Connection[Token] = Connection()
-        self.has_room = True
         self.received_at = 0.0
         self._address = address
         self._on_answers = on_answers
@@ -44,6 +45,8 @@ class Channel(asyncio.BufferedProtocol, Generic[Token]):
         self._transport: asyncio.Transport | None = None
         self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
         self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
+        self._paused = False
         self._welcomed: asyncio.Future[Welcome] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._failure: errors.RecollectdError | None = None
@@ -53,6 +56,11 @@ class Channel(asyncio.BufferedProtocol, Generic[Token]):
     def is_open(self) -> bool:
         """Whether the handshake is done and the connection has not ended."""
         return self.core.welcome is not None and not self._ended.done()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether frames may be written; `on_room` tells when they may be again."""
+        return not self._paused and self._outgoing_bytes < _SEND_BYTES
 
     async def open(self, hello: Hello, timeout: float) -> Welcome:
         """Connect and shake hands. Raises DaemonUnavailable, or what the daemon answers to the hello."""
@@ -84,11 +92,15 @@ class Channel(asyncio.BufferedProtocol, Generic[Token]):
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(frame)
+        self._outgoing_bytes += len(frame)
 
     def _flush(self) -> None:
-        outgoing, self._outgoing = self._outgoing, []
+        was_full = not self.has_room
+        outgoing, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
+            if was_full and self.has_room:
+                self._on_room()
 
     def pause_reading(self) -> None:
         """Let what the daemon sends wait in the socket."""
@@ -146,12 +158,13 @@ class Channel(asyncio.BufferedProtocol, Generic[Token]):
 
     def pause_writing(self) -> None:
         """Stop the writing: the daemon does not take what was written."""
-        self.has_room = False
+        self._paused = True
 
     def resume_writing(self) -> None:
         """Let the writing go on."""
-        self.has_room = True
-        self._on_room()
+        self._paused = False
+        if self.has_room:
+            self._on_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever is concerned."""

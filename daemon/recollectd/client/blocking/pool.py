@@ -72,14 +72,14 @@ class Pool:
         waiter: _Waiter | None = None
         with self.lock:
             self._close_idle()
-            channel = None if self._waiters else self._take_idle()
+            channel = self._take_idle()
             if channel is not None:
                 return channel
-            if self._waiters or not self._may_open():
+            if self._may_open():
+                self._size += 1
+            else:
                 waiter = _Waiter()
                 self._waiters.append(waiter)
-            else:
-                self._size += 1
         if waiter is not None:
             channel = self._wait_in_line(waiter, deadline)
         return channel or self._open(deadline)
@@ -198,11 +198,10 @@ class Pool:
             while self._idle:
                 self._drop(self._idle.pop())
             for channel in self._channels:
-                channel.interrupt()  # its thread closes it
+                channel.interrupt()  # its thread closes it, and what it gives up makes room for others to wake
             for waiter in self._waiters:
                 waiter.woken.release()
             self._waiters.clear()
-            self.room.notify_all()
         for close_watch in list(self.watches):
             close_watch()
 
