@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shlex
 import sys
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from bench import machine
+from bench.process import DaemonProcess
 from bench.report import Report
 
 BENCHES: Final = {
     "canonical": "operations per second and p99, in under a minute",
     "crash": "random operations, kills and power cuts against an independent model",
     "mutations": "whether the tests notice when a promise is broken on purpose",
-    "load": "synced puts per second; latencies of a mixed load beside the raw disk's",
+    "load": "synced puts per second; latencies beside the raw disk's; mixes; the highest rate carried",
+    "peers": "the same work against Redis, Valkey, PostgreSQL and SQLite, interleaved",
+    "scale": "how costs grow with the number of states, versions and messages",
+    "report": "a page of tables and plots from the rows of other benches",
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
     "fuzz": "hostile frames against the parser and the daemon",
     "locomo-import": "an import killed at random moments and run again",
 }
+
+_MODULES: Final = {"report": "page"}  # bench.report is the rows themselves
 
 
 def main() -> int:
@@ -35,17 +42,22 @@ def main() -> int:
         for known, purpose in BENCHES.items():
             print(f"  {known:<14} {purpose}", file=sys.stderr)
         return 64
-    module = importlib.import_module(f"bench.{name.replace('-', '_')}")
+    module = importlib.import_module(f"bench.{_MODULES.get(name, name.replace('-', '_'))}")
     parser = argparse.ArgumentParser(prog=f"python -m bench {name}", description=BENCHES[name])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--long", action="store_true", help="the variant that may take hours")
     parser.add_argument("--folder", type=Path, help="where data folders are made (default: the temporary folder)")
+    parser.add_argument("--daemon", metavar="COMMAND", help="what runs recollectd (default: this checkout)")
     if hasattr(module, "options"):
         module.options(parser)
     arguments = parser.parse_args(sys.argv[2:] if name in sys.argv[1:2] else sys.argv[1:])
     arguments.folder = (arguments.folder or Path(tempfile.gettempdir())).resolve()
+    if hasattr(module, "render"):
+        return int(module.render(arguments))
+    DaemonProcess.command = shlex.split(arguments.daemon or "")
     report = Report(name)
     report.machine, report.versions = machine.facts(arguments.folder), machine.versions()
+    report.machine["command"] = f"python -m bench {shlex.join(sys.argv[1:])}"
     print(_heading(report))
     module.run(arguments, report)
     report.show()

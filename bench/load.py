@@ -1,4 +1,4 @@
-"""Synced puts per second, and the latencies of a mixed load at half of it beside the raw disk's.
+"""Synced puts per second, the latencies of a mixed load at half of it beside the raw disk's; then YCSB's mixes.
 
 Generators run in processes of their own and share the machine with the daemon: their share of the processors is
 printed. The raw sync histogram is taken by another process during the very same seconds on the same file system.
@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bench import mixes
 from bench.latency import percentiles
 from bench.load_worker import Result, Task
 from bench.machine import ROOT, RawSync, environment
@@ -52,10 +53,19 @@ class Measured(NamedTuple):
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the bench's options."""
     parser.add_argument("--seconds", type=float, default=OPEN_SECONDS, help="of the open loop (default %(default)s)")
+    parser.add_argument("--only-mixes", action="store_true", help="leave out what comes before the mixes")
+    mixes.options(parser)
 
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
-    """Closed loop a few times, then the open loop at half the median."""
+    """Closed loop a few times, then the open loop at half the median; the mixes on a daemon of their own."""
+    if not arguments.only_mixes:
+        _synced(arguments, report)
+    with throwaway_daemon(arguments.folder) as daemon:
+        mixes.add_rows(arguments, report, daemon)
+
+
+def _synced(arguments: argparse.Namespace, report: Report) -> None:
     with throwaway_daemon(arguments.folder) as daemon:
         turns = [_closed(daemon, turn) for turn in range(CLOSED_TURNS * (3 if arguments.long else 1))]
         closed = sorted(turns, key=lambda each: each.per_second)[len(turns) // 2]

@@ -5,8 +5,8 @@ beforehand (Poisson), latency counts from there, and nothing the daemon does cha
 coordinated omission. A generator that falls behind its own schedule makes the figures worse, never better; by how much
 is reported as lag.
 
-`python -m bench.load_worker FILE` reads a `Task` from stdin, connects, prints a line, waits for a line, runs, and leaves
-a `Result` in the file.
+`python -m bench.load_worker FILE` reads a `Task` from stdin, connects, prints a line, waits for a line, runs, and
+leaves a `Result` in the file.
 """
 
 from __future__ import annotations

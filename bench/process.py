@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, ClassVar, Final, NamedTuple
 
 from bench.machine import ROOT, environment
 from bench.wire import Connection
@@ -35,7 +35,10 @@ class DaemonProcess:
     """One data folder and the daemon processes that serve it one after the other.
 
     folder: holds the socket and the log; data: the data folder (default: a subfolder). Not thread-safe.
+    command: what runs `recollectd` where it is not this checkout's (`--daemon`): another version beside the same bench.
     """
+
+    command: ClassVar[Sequence[str]] = ()
 
     def __init__(self, folder: Path, data: Path | None = None) -> None:
         self.folder = folder
@@ -70,7 +73,8 @@ class DaemonProcess:
     def launch(self, options: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> None:
         """Start the process without waiting for it to become ready."""
         assert not self.running, "the daemon is running already"
-        command = [sys.executable, "-m", "recollectd", "serve", "--data", str(self.data), "--socket", str(self.socket)]
+        program = self.command or (sys.executable, "-m", "recollectd")
+        command = [*program, "serve", "--data", str(self.data), "--socket", str(self.socket)]
         for option, value in (options or {}).items():
             command += ["--set", f"{option}={value}"]
         self._log_file = self.log.open("ab")
@@ -81,8 +85,8 @@ class DaemonProcess:
             stdin=subprocess.DEVNULL,
             stdout=self._log_file,
             stderr=self._log_file,
-            cwd=ROOT,
-            env={**environment(), **(env or {})},
+            cwd=self.folder if self.command else ROOT,
+            env={**(os.environ if self.command else environment()), **(env or {})},
         )
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> float:

@@ -7,6 +7,11 @@ import os
 import hypothesis
 import pytest
 
+from recollectd.config.environment import HOT_PATH, Way
+from recollectd.testing import recollectd_client, recollectd_daemon
+
+__all__ = ["recollectd_client", "recollectd_daemon"]  # the fixtures that users of the package get, too
+
 # How long an example takes says more about the machine's other work than about the code.
 hypothesis.settings.register_profile(
     "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
@@ -23,6 +28,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("recollectd")
     group.addoption("--long", action="store_true", help="also run tests marked long: minutes each")
     group.addoption("--rewrite", action="store_true", help="write golden files anew instead of comparing with them")
+    group.addoption(
+        "--hot-path",
+        choices=[way.value for way in Way],
+        default=Way.OFF.value,
+        help="which way the reads of daemons go: natively, all through Python with the value cache, or without it",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[HOT_PATH] = config.getoption("--hot-path")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

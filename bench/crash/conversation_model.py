@@ -40,7 +40,9 @@ def create(context: Context, message: messages.ConversationCreate, reply: object
     conversation_id = message.conversation_id
     if conversation_id is None:
         # Without a reply the commit is refused for another operation's sake: any id will do.
-        conversation_id = reply.conversation_id if isinstance(reply, messages.ConversationCreated) else f"?{len(context.changes)}"
+        conversation_id = (
+            reply.conversation_id if isinstance(reply, messages.ConversationCreated) else f"?{len(context.changes)}"
+        )
     key = key_of(message.namespace, conversation_id)
     if context.get(key) is not None:
         raise Refused(errors.AlreadyExists, "conversation_id")

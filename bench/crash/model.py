@@ -77,7 +77,9 @@ class Model:
                 self.time = max(self.time, time)
                 return
             reasons[reason] = None
-        raise Mismatch(f"position {seq}: {story or message!r:.600}\n  was answered {reply!r:.600}\n  {'; '.join(reasons)}")
+        raise Mismatch(
+            f"position {seq}: {story or message!r:.600}\n  was answered {reply!r:.600}\n  {'; '.join(reasons)}"
+        )
 
     def changed_after(self, key: Key, position: int) -> bool:
         """Return whether a record changed behind a position."""

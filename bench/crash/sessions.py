@@ -331,9 +331,7 @@ class Crowd:
             if before is None or issue not in session.answered:
                 lost += 1  # with its whole session
                 continue
-            after = await session.connections[0].call_raw(
-                issue.body, number=issue.number, flags=issue.flags, span=issue.span
-            )
+            after = await self._retried(issue, session.connections[0])
             if (after.position, after.body) == (before.position, before.body):
                 if lost_from and lost_from[0] < before.position < lost_from[1]:
                     self.trouble.append(f"{issue} survived a power cut, the write at {lost_from[0]} before it did not")
@@ -346,3 +344,13 @@ class Crowd:
             lost += 1
             issue.lost_answer, issue.answer = before, after
         return lost
+
+    @staticmethod
+    async def _retried(issue: Issue, connection: AsyncConnection) -> RawReply:
+        """Retry one write until it is answered by more than "not now"."""
+        while True:
+            raw = await connection.call_raw(issue.body, number=issue.number, flags=issue.flags, span=issue.span)
+            reply = raw.decode()
+            if not isinstance(reply, ErrorReply) or reply.code not in NOT_EXECUTED:
+                return raw
+            await asyncio.sleep(reply.retry_after_ms / 1_000)

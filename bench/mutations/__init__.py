@@ -26,6 +26,8 @@ _LEFT_OUT: Final = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_c
 _FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 _PASSED, _SOME_FAILED = 0, 1
 _TESTS_TIMEOUT_S: Final = 600
+# Without --long a mutation's run ends when so many tests have caught it.
+ENOUGH: Final = 4
 
 
 class AnchorMissing(RuntimeError):
@@ -53,7 +55,8 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         report.add("tests fail", "unchanged", ours=len(failed), must="== 0")
         for mutation in chosen:
             started = time.monotonic()
-            failing = _try(mutation, folder / mutation.name.replace(" ", "-"), all_tests=not arguments.only)
+            copy = folder / mutation.name.replace(" ", "-")
+            failing = _try(mutation, copy, all_tests=not arguments.only, enough=0 if arguments.long else ENOUGH)
             caught = [test for test in failing if test not in failed]
             seconds = time.monotonic() - started
             print(f"{mutation.name}: {'caught by ' if caught else ''}{_told(caught)} ({seconds:.0f} s)", flush=True)
@@ -75,16 +78,16 @@ def copy_tree(target: Path) -> Path:
     return target
 
 
-def _try(mutation: Mutation, target: Path, *, all_tests: bool) -> list[str]:
+def _try(mutation: Mutation, target: Path, *, all_tests: bool, enough: int) -> list[str]:
     """Return the tests that catch a mutation."""
     tree = copy_tree(target)
     for change in mutation.replacements:
         (tree / change.path).write_text(changed(change.path, tree, change.anchor, change.instead))
     if mutation.native:
         build(tree)
-    caught = failing_tests(tree, [suite for suite in mutation.suites if (tree / suite).exists()])
+    caught = failing_tests(tree, [suite for suite in mutation.suites if (tree / suite).exists()], enough=enough)
     if not caught and all_tests:
-        caught = failing_tests(tree, ["tests"])
+        caught = failing_tests(tree, ["tests"], enough=enough)
     shutil.rmtree(tree)
     return caught
 
@@ -102,11 +105,14 @@ def build(tree: Path) -> None:
     )
 
 
-def failing_tests(tree: Path, suites: list[str]) -> list[str]:
-    """Run tests of a copy, return the names of those that fail; a run that breaks down counts as one."""
+def failing_tests(tree: Path, suites: list[str], *, enough: int = 0) -> list[str]:
+    """Run tests of a copy, return the names of those that fail (0: all; else it ends with so many).
+
+    A run that does not end counts as one failure.
+    """
     # A folder of its own for the tests' files: others' test runs tidy up in the common one. Socket paths are short.
     with tempfile.TemporaryDirectory(prefix="m-", ignore_cleanup_errors=True) as scratch:
-        options = ("-q", "-p", "no:cacheprovider", "--tb=no", f"--basetemp={scratch}/t")
+        options = ("-q", "-p", "no:cacheprovider", "--tb=no", f"--maxfail={enough}", f"--basetemp={scratch}/t")
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", *options, *suites],

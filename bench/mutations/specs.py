@@ -57,7 +57,9 @@ MUTATIONS: Final = (
                 _COMMITTER,
                 "        while written and written[0][1].seq <= progress.synced_seq:\n",
                 "        early = [\n"
-                "            each for _, each in written if self._engine.applied_seq < each.seq <= progress.written_seq\n"
+                "            each\n"
+                "            for _, each in written\n"
+                "            if self._engine.applied_seq < each.seq <= progress.written_seq\n"
                 "        ]\n"
                 "        if early and self._stalled is None and not self._to_apply:\n"
                 "            self._engine.write(writes_of((each.seq, each.commit) for each in early), early[-1].seq)\n"

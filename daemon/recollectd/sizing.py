@@ -11,6 +11,7 @@ _MIB: Final = 1024 * 1024
 _GIB: Final = 1024 * _MIB
 
 BLOCK_CACHE_BYTES_MIN: Final = 16 * _MIB
+VALUE_CACHE_BYTES_MIN: Final = 8 * _MIB
 MEMTABLE_BYTES_MIN: Final = 4 * _MIB
 # More would never fill: the journal is short enough to be replayed in seconds only because the records are flushed
 # every few hundred megabytes of it.
@@ -23,21 +24,23 @@ class Profile:
     """For a process that may use up to memory_bytes_max, in percent of what it may use.
 
     block_cache_percent: RocksDB's cache, memtables included. memtable_percent: the memtables' part of it.
+    value_cache_percent: the daemon's own cache of values as they go out.
     """
 
     name: str
     memory_bytes_max: int
     block_cache_percent: int
     memtable_percent: int
+    value_cache_percent: int
 
 
-# Beside the cache there must be room for the interpreter, for heads and pages in flight, and for the page cache, which
+# Beside the caches there must be room for the interpreter, for heads and pages in flight, and for the page cache, which
 # holds the compressed files and is counted by control groups too.
 PROFILES: Final = (
-    Profile("small", 2 * _GIB, 10, 4),
-    Profile("laptop", 16 * _GIB, 10, 2),
-    Profile("server", 128 * _GIB, 15, 2),
-    Profile("large", 1 << 63, 20, 1),
+    Profile("small", 2 * _GIB, 10, 4, 5),
+    Profile("laptop", 16 * _GIB, 10, 2, 10),
+    Profile("server", 128 * _GIB, 15, 2, 15),
+    Profile("large", 1 << 63, 20, 1, 20),
 )
 
 
@@ -48,6 +51,7 @@ class Sizing:
     profile: str
     block_cache_bytes: int
     memtable_bytes: int
+    value_cache_bytes: int
     background_jobs: int
 
 
@@ -66,4 +70,5 @@ def size(topology: Topology, *, block_cache_bytes: int = 0, memtable_bytes: int 
         wanted_bytes = min(MEMTABLE_BYTES_MAX, max(MEMTABLE_BYTES_MIN, memtable_share_bytes))
         memtable_bytes = min(wanted_bytes, block_cache_bytes // 2)
     background_jobs = min(BACKGROUND_JOBS_MAX, max(2, topology.processors // 2))
-    return Sizing(profile.name, block_cache_bytes, memtable_bytes, background_jobs)
+    value_cache_bytes = max(VALUE_CACHE_BYTES_MIN, memory_bytes * profile.value_cache_percent // 100)
+    return Sizing(profile.name, block_cache_bytes, memtable_bytes, value_cache_bytes, background_jobs)

@@ -293,7 +293,8 @@ class FakeDaemon:
         assert not isinstance(request, Unwatch)
         if not isinstance(request, Write):
             assert header.number == 0
-            assert header.after <= self.store.position
+            if header.after > self.store.position:
+                return error_reply(errors.InvalidArgument("lies beyond the journal's end", field="after")), 0
             return self.store.execute(request), self.store.position
         assert header.number > 0
         assert header.span <= limits.CLIENT_NUMBER_SPAN_MAX

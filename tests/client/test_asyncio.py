@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,6 +228,18 @@ def test_a_connection_lost_as_soon_as_it_was_made_is_not_used(daemon: FakeDaemon
 
     asyncio.run(main())
     assert len(daemon.hellos) == 2
+
+
+def test_calls_given_up_do_not_pile_up_while_no_daemon_answers(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AsyncClient(f"unix://{tmp_path}/none", timeout=0.05) as client:
+            for _ in range(3):
+                calls = [client.state.put(f"k{index}", 1) for index in range(10)]
+                for outcome in await asyncio.gather(*calls, return_exceptions=True):
+                    assert isinstance(outcome, errors.DaemonUnavailable)
+            assert len(client._engine.multiplexer._queue) == 0
+
+    asyncio.run(main())
 
 
 def test_closing_ends_every_call(daemon: FakeDaemon, run: Run) -> None:

@@ -102,6 +102,14 @@ def test_what_is_no_reply_breaks_the_connection(bad: bytes) -> None:
         connection.receive(bad)
 
 
+def test_answers_in_front_of_what_breaks_the_connection_are_lost_with_it() -> None:
+    connection = ready()
+    ids = [request_id_of(connection.send(token, PING)) for token in "ab"]
+    with pytest.raises(errors.InvalidMessage):
+        connection.receive(reply_frame(ids[0], Pong(0)) + frames.pack_reply(ids[1], 0, b"\xc1"))
+    assert sorted(connection.in_flight) == ["a", "b"], "both may have been carried out, and nobody was told"
+
+
 def test_an_error_that_ends_the_connection_is_raised() -> None:
     connection = ready()
     connection.send("waiting", PING)

@@ -251,6 +251,18 @@ def test_a_session_of_another_store_is_left_behind(daemon: FakeDaemon, drive: Dr
         assert daemon.received[-1].header.number == 1
 
 
+def test_reads_do_not_wait_for_what_a_loss_of_power_took_back(daemon: FakeDaemon, drive: Drive) -> None:
+    with drive(daemon, durability="async") as driver:
+        for _ in range(3):
+            driver.do(lambda: driver.client.state.put("k", 1))
+        daemon.store.position = 1
+        daemon.drop_all()
+        assert driver.do(lambda: driver.client.state.get("k")) is not None
+        assert driver.client.position == 0
+        driver.do(lambda: driver.client.state.put("k", 1))
+        assert driver.client.position == 2
+
+
 def test_idle_connections_closed_by_the_daemon_are_replaced_unnoticed(daemon: FakeDaemon, drive: Drive) -> None:
     with drive(daemon) as driver:
         for _ in range(3):

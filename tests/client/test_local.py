@@ -149,6 +149,12 @@ def test_a_folder_that_another_daemon_takes_meanwhile_is_shared(folder: Path, mo
     theirs.__exit__(None, None, None)
 
 
+def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.DaemonUnavailable, match=r"cannot be started: .*Not a directory"):
+        Client.local(tmp_path / "file" / "memory")
+
+
 def test_missing_packages_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "_NEEDED", ("rocksdict", "no_such_package"))
     with pytest.raises(errors.DaemonUnavailable, match=r"no_such_package must be .*recollectd\[daemon\]"):

@@ -1,4 +1,4 @@
-"""Some tens of thousands of hostile frames, on the parser and on a daemon; `python -m bench fuzz --long` sends millions."""
+"""Thousands of hostile frames, on the parser and on a daemon; `python -m bench fuzz --long` sends millions."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def test_a_full_disk_refuses_writes_and_nothing_else(machine: Machine) -> None:
         assert there(connection, "first")
         machine.files.calm()
         refused = table.encode(StatePut(NAMESPACE, f"k{number - 1}", value))
-        while (reply := connection.call_raw(refused, number=number - 1).decode()) and isinstance(reply, ErrorReply):
+        while isinstance(reply := connection.call_raw(refused, number=number - 1).decode(), ErrorReply):
             assert reply.code == 301, reply
         assert isinstance(reply, StateStored)
     machine.cut_power()

@@ -1,9 +1,9 @@
-"""Clients that do one thing at a time, through any number of the daemon's deaths, and know when each began and ended."""
+"""Clients that do one thing at a time, through any number of the daemon's deaths."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +41,6 @@ class Client:
                 continue
             refused = failure(reply := raw.decode())
             if isinstance(refused, _RETRIED):
-                await asyncio.sleep(refused.retry_after_ms / 1_000)
                 continue
             if refused:
                 raise refused
@@ -62,7 +61,7 @@ class Client:
 
 async def through_kills(
     daemon: DaemonProcess,
-    works: list[Callable[[Client], Coroutine[Any, Any, None]]],
+    works: Sequence[Callable[[Client], Coroutine[Any, Any, None]]],
     progress: Callable[[], int],
     kill_at: list[int],
 ) -> None:

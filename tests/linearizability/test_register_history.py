@@ -6,15 +6,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from functools import partial
 
 import msgspec
 import pytest
-from linearizability.checker import Operation, check
-from linearizability.clients import Client, through_kills
-from linearizability.register import Delete, Get, Put, Register, step
 from msgspec import Raw
 
 from bench.process import DaemonProcess
+from linearizability.checker import Operation, check
+from linearizability.clients import Client, through_kills
+from linearizability.register import Delete, Get, Put, Register, step
 from recollectd.protocol import errors
 from recollectd.protocol.messages import state
 from recollectd.protocol.messages.connection import Deleted
@@ -78,7 +79,7 @@ class Recorder:
 def test_records_are_linearizable(daemon: DaemonProcess, kills: int) -> None:
     recorder = Recorder(seed=random.randrange(1 << 32))
     every = CLIENTS * OPERATIONS // (kills + 1)
-    works = [lambda client, index=index: recorder.work(index, client) for index in range(CLIENTS)]
+    works = [partial(recorder.work, index) for index in range(CLIENTS)]
     marks = [every * (kill + 1) for kill in range(kills)]
     asyncio.run(through_kills(daemon, works, lambda: len(recorder.history), marks))
     assert len(recorder.history) == CLIENTS * OPERATIONS

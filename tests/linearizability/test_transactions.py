@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 import pytest
-from linearizability.clients import Client, through_kills
 from msgspec import Raw
 
 from bench.process import DaemonProcess
 from bench.wire import Connection
+from linearizability.clients import Client, through_kills
 from recollectd.protocol import errors
 from recollectd.protocol.messages import logs, state
 from recollectd.protocol.messages.fields import Kind
@@ -187,7 +188,7 @@ def test_money_is_neither_made_nor_lost(daemon: DaemonProcess) -> None:
     with Session(daemon) as session:
         session.commit((), *(put(f"account/{number}", START) for number in range(ACCOUNTS)))
     bank = Bank(seed=random.randrange(1 << 32))
-    works = [lambda client, index=index: bank.work(index, client) for index in range(CLIENTS)]
+    works = [partial(bank.work, index) for index in range(CLIENTS)]
     asyncio.run(through_kills(daemon, works, lambda: bank.done, [50, 120]))
     with Session(daemon) as session:
         balances = [session.read(f"account/{number}")[0] for number in range(ACCOUNTS)]

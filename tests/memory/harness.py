@@ -6,17 +6,16 @@ Requests and replies go through their wire bytes, commits through the journal's.
 
 from __future__ import annotations
 
-import hashlib
-from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from memory.engine import MemoryEngine, records
 from recollectd.journal.interface import Batch
 from recollectd.memory import commits, facts
 from recollectd.memory.apply import writes_of
-from recollectd.memory.kind import Fetch, ReadOperation, Rows, Stale, WriteOperation
+from recollectd.memory.kind import Fetch, Fill, ReadOperation, Rows, Stale, WriteOperation
 from recollectd.memory.recovery import recover
 from recollectd.memory.sequencer import THE_DAEMON, Author, Sequenced, Sequencer
 from recollectd.memory.sessions import Sessions
@@ -27,17 +26,7 @@ from recollectd.protocol import errors, table
 from recollectd.protocol.messages.connection import ErrorReply
 from recollectd.protocol.messages.fields import Message, Reply
 from recollectd.protocol.messages.fields import Write as WriteRequest
-from recollectd.storage.keyspace import (
-    APPLIED_KEY,
-    DELETE,
-    INDEX_SESSION,
-    PUT,
-    SESSIONS_KEY,
-    Family,
-    Write,
-    pack_number,
-    unpack_number,
-)
+from recollectd.storage.keyspace import PUT, SESSIONS_KEY, Family, Write, pack_number
 
 if TYPE_CHECKING:
     from recollectd.journal.interface import Journal
@@ -58,66 +47,6 @@ READS: Final[dict[type[Message], type[ReadOperation[Any]]]] = {
 }
 
 
-class MemoryEngine:
-    """`recollectd.storage.engine.Engine` in dictionaries."""
-
-    def __init__(self) -> None:
-        self.families: dict[Family, dict[bytes, bytes]] = {family: {} for family in Family}
-        self._order: dict[Family, list[bytes]] = {family: [] for family in Family}
-
-    @property
-    def applied_seq(self) -> int:
-        row = self.families[Family.META].get(APPLIED_KEY)
-        return 0 if row is None else unpack_number(row)
-
-    def get_many(self, family: Family, keys: Sequence[bytes]) -> list[bytes | None]:
-        return [self.families[family].get(key) for key in keys]
-
-    def walk(
-        self, family: Family, start: bytes, stop: bytes, *, reverse: bool = False, keys_max: int
-    ) -> list[tuple[bytes, bytes]]:
-        assert keys_max > 0
-        order = self._order[family]
-        keys = order[bisect_left(order, start) : bisect_left(order, stop)]
-        if reverse:
-            keys.reverse()
-        return [(key, self.families[family][key]) for key in keys[:keys_max]]
-
-    def write(self, writes: Sequence[Write], applied_seq: int) -> None:
-        for kind, family, key, value in writes:
-            if kind == PUT:
-                self._put(family, key, value)
-            elif kind == DELETE:
-                self._delete(family, key)
-            else:
-                assert key < value, "RocksDB never writes again after a range that is none"
-                order = self._order[family]
-                for inside in order[bisect_left(order, key) : bisect_left(order, value)]:
-                    self._delete(family, inside)
-        self._put(Family.META, APPLIED_KEY, pack_number(applied_seq))
-
-    def _put(self, family: Family, key: bytes, value: bytes) -> None:
-        assert type(key) is bytes
-        assert type(value) is bytes
-        if key not in self.families[family]:
-            insort(self._order[family], key)
-        self.families[family][key] = value
-
-    def _delete(self, family: Family, key: bytes) -> None:
-        if self.families[family].pop(key, None) is not None:
-            order = self._order[family]
-            del order[bisect_left(order, key)]
-
-    def copy(self) -> MemoryEngine:
-        copied = MemoryEngine()
-        copied.families = {family: dict(rows) for family, rows in self.families.items()}
-        copied._order = {family: list(order) for family, order in self._order.items()}
-        return copied
-
-    def count(self, family: Family, prefix: bytes = b"") -> int:
-        return sum(key.startswith(prefix) for key in self.families[family])
-
-
 class TestView:
     """`recollectd.memory.kind.View` over a MemoryEngine."""
 
@@ -134,6 +63,9 @@ class TestView:
     def touched(self, key: bytes, expires_at: int) -> None:
         self.touches.append(key)
 
+    def found(self, fill: Fill) -> None:
+        """There is no cache."""
+
     def walk(
         self, family: Family, start: bytes, stop: bytes, *, reverse: bool = False, keys_max: int
     ) -> list[tuple[bytes, bytes]]:
@@ -141,21 +73,16 @@ class TestView:
 
 
 def finish(
-    reading: Generator[Fetch, Rows, T],
-    engine: MemoryEngine,
-    before: Callable[[int], None] = lambda step: None,
-    after: Callable[[int], None] = lambda step: None,
+    reading: Generator[Fetch, Rows, T], engine: MemoryEngine, before: Callable[[int], None] = lambda step: None
 ) -> T:
-    """Run a reading to its end. before and after are called around each fetch with its number, from 0."""
+    """Run a reading to its end. before is called before each fetch with its number, from 0."""
     step = 0
     try:
         fetch = next(reading)
         while True:
             before(step)
-            rows = engine.get_many(fetch.family, fetch.keys)
-            after(step)
             step += 1
-            fetch = reading.send(rows)
+            fetch = reading.send(engine.get_many(fetch.family, fetch.keys))
     except StopIteration as stop:
         result: T = stop.value
         return result
@@ -242,12 +169,11 @@ class Store:
         *,
         view: TestView | None = None,
         before: Callable[[int], None] = lambda step: None,
-        after: Callable[[int], None] = lambda step: None,
     ) -> Any:
-        """Return the reply to a read; the hooks run around its fetches (see `finish`)."""
+        """Return the reply to a read; before is called before each of its fetches with the fetch's number, from 0."""
         received = over_the_wire(request)
         reading = READS[type(received)](received).read(view or self.view())
-        reply: Reply = finish(reading, self.engine, before, after)
+        reply: Reply = finish(reading, self.engine, before)
         return answered(table.encode(reply))
 
     # -- writes -------------------------------------------------------------------------------------------------------
@@ -313,10 +239,7 @@ class Store:
         if not items:
             return
         self.journal += [item.payload for item in items]
-        writes: list[Write] = []
-        for item in items:
-            writes_of(item.seq, item.commit, writes)
-        self.engine.write(writes, items[-1].seq)
+        apply_commits(self.engine, [(item.seq, item.commit) for item in items])
         for item in items:
             self.sequencer.applied(item.seq, item.commit, item.changed)
             self.sessions.apply(item.seq, item.commit)
@@ -344,12 +267,8 @@ class Store:
         """Lose what waits and what is in memory; come up from the last checkpoint and the journal."""
         self.waiting.clear()
         self.engine = self._durable.copy()
-        recovered = recover(
-            cast("Engine", self.engine),
-            cast("Journal", ListJournal(self.journal)),
-            self._policy,
-            lambda done, all: None,
-        )
+        journal = cast("Journal", ListJournal(self.journal))
+        recovered = recover(cast("Engine", self.engine), journal, self._policy, lambda done, of: None)
         self.sessions = recovered.sessions
         self._begin(recovered.policies)
 
@@ -357,11 +276,7 @@ class Store:
         """Apply the journal's commits from behind `start` up to `to` on top of an engine, `batch` at a time."""
         decoded = [(seq, commits.decode(payload)) for seq, payload in enumerate(self.journal[:to], start=1)][start:]
         for first in range(0, len(decoded), batch):
-            step = decoded[first : first + batch]
-            writes: list[Write] = []
-            for seq, commit in step:
-                writes_of(seq, commit, writes)
-            engine.write(writes, step[-1][0])
+            apply_commits(engine, decoded[first : first + batch])
         return engine
 
     def check_replay(self, start: int | None = None) -> None:
@@ -372,21 +287,6 @@ class Store:
         assert records(self.replay(MemoryEngine())) == rows
         assert records(self.replay(MemoryEngine(), batch=1_000_000)) == rows
         assert records(self.replay(self.engine.copy(), start, batch=7)) == rows
-
-
-def records(engine: MemoryEngine) -> dict[Family, dict[bytes, bytes]]:
-    """Return all rows that are a function of the commits applied; sessions' rows are as of their checkpoint."""
-    found = {
-        family: {key: value for key, value in rows.items() if key[:1] != INDEX_SESSION}
-        for family, rows in engine.families.items()
-    }
-    return found | {Family.META: {APPLIED_KEY: pack_number(engine.applied_seq)}}
-
-
-def digest(engine: MemoryEngine) -> str:
-    """Return what two engines with the same records have in common."""
-    rows = sorted((family, key, value) for family, found in records(engine).items() for key, value in found.items())
-    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 class ListJournal:

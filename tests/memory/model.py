@@ -141,8 +141,7 @@ class Change:
 
     def of(self, request: Any) -> Any:
         """Carry out; raises Refused."""
-        result = getattr(self, f"_{type(request).__name__}")(request)
-        return result
+        return getattr(self, f"_{type(request).__name__}")(request)
 
     def _note(self, kind: Kind, ns: Namespace) -> None:
         self.model.changed[int(kind), ns] = self.seq

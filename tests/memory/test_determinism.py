@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from memory.harness import MemoryEngine, Store, digest, records
+from memory.engine import MemoryEngine, digest, records
+from memory.harness import Store
 from memory.stories import eventful
 from recollectd.memory import commits, events
 from recollectd.memory.apply import writes_of
@@ -102,7 +103,8 @@ def test_apply_before_the_journal_and_from_it_are_the_same(store: Store) -> None
 
 PROGRAM = """
 import sys
-from memory.harness import MemoryEngine, Store, digest
+from memory.engine import MemoryEngine, digest
+from memory.harness import Store
 store = Store()
 store.journal = [bytes.fromhex(line) for line in sys.stdin]
 print(digest(store.replay(MemoryEngine(), batch=4)), end="")

@@ -37,9 +37,9 @@ LOG: Final = keyspace.record_key(Kind.LOG, NS, "l")
 CHAT: Final = keyspace.record_key(Kind.CONVERSATION, NS, "c")
 SESSION: Final = bytes(range(16))
 
-STATE_HEAD: Final = state.StateHead(5, 2, 77, AT, AT + 1, AT + 9, 8, True, True)
-LOG_HEAD: Final = logs.LogHead(3, 9, 78, 11, 70, AT, AT + 2)
-CHAT_HEAD: Final = conversations.ConversationHead(0, 2, 79, 12, 12, AT, AT + 3_000_000, raw({"topic": "x"}))
+STATE_HEAD: Final = state.StateHead(5, 2, 77, AT, AT + 1, AT + 9, 8, True, True, 300)
+LOG_HEAD: Final = logs.LogHead(3, 9, 78, 11, 70, AT, AT + 2, 40)
+CHAT_HEAD: Final = conversations.ConversationHead(0, 2, 79, 12, 12, AT, AT + 3_000_000, 50, raw({"topic": "x"}), True)
 MESSAGES: Final = (
     conversations.MessageEntry("m-1", "user", "Grüße", AT + 3_000_000, AT - 1, raw({"n": 1})),
     conversations.MessageEntry("0000000001-0123456789ab", "assistant", "Hello", AT + 3_000_000),
@@ -56,7 +56,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     logs.Deleted(LOG, 3, 9),
     conversations.Created(CHAT, CHAT_HEAD),
     conversations.MessagesAppended(CHAT, CHAT_HEAD, 0, MESSAGES, (0,), AT // 1_000_000),
-    conversations.ConversationDeleted(CHAT, 0, 2, 12, AT // 1_000_000),
+    conversations.ConversationDeleted(CHAT, 0, 2, 12, AT // 1_000_000, True),
     settings.SettingsChanged(keyspace.kind_prefix(Kind.SETTINGS, NS), settings.HistoryPolicy(3, 4)),
     SessionsForgotten(b"", (SESSION,)),
 )
@@ -196,7 +196,7 @@ def test_rows_of_an_older_daemon_lack_the_newest_fields_and_are_read() -> None:
     """Fields are appended with defaults; a head that ends earlier is a head."""
     short = msgspec.msgpack.encode([1, 1, 7, AT, AT])
     assert state.decode_head(short) == state.StateHead(1, 1, 7, AT, AT)
-    assert conversations.decode_head(msgspec.msgpack.encode([0, 0, 1, 1, 1, AT, AT])).metadata is None
+    assert conversations.decode_head(msgspec.msgpack.encode([0, 0, 1, 1, 1, AT, AT, 5])).metadata is None
     assert conversations.decode_entry(msgspec.msgpack.encode(["m", "user", "x", AT])).metadata is None
 
 

@@ -249,68 +249,6 @@ def test_popping_while_items_go_away(store: Store, step: int) -> None:
             store.sequence_prepared(operation)
 
 
-def test_copying_keeps_positions_and_times(store: Store) -> None:
-    store.write(truncate("l", 4, 8))
-    store.now += 100 * SECOND
-    target = ("acme", "other")
-    info = store.write(logs.LogCopy(NS, "l", target, "copy"))
-    assert (info.first, info.next, info.created_at) == (4, 8, store.now)
-    assert info == head(store, "copy", target)
-    original, copied = store.read(log_read("l")), store.read(log_read("copy", ns=target))
-    assert copied.items == original.items
-    store.write(append("copy", "more", ns=target))
-    assert [plain(item.value) for item in store.read(log_read("copy", ns=target, since=store.now)).items] == ["more"]
-    assert items(store) == same(4, 5, 6, 7)
-    store.check_replay()
-
-
-def test_copying_is_refused(store: Store) -> None:
-    refusals = {
-        logs.LogCopy(NS, "never", NS, "copy"): errors.NotFound,
-        logs.LogCopy(NS, "l", NS, "l"): errors.AlreadyExists,
-        logs.LogCopy(NS, "l", ("elsewhere",), "l"): errors.CrossShard,
-    }
-    for request, error in refusals.items():
-        with pytest.raises(error):
-            store.write(request)
-    assert store.engine.count(Family.HEADS) == 1
-
-
-def test_copying_an_emptied_log(store: Store) -> None:
-    store.write(truncate("l", 10))
-    assert store.write(logs.LogCopy(NS, "l", NS, "copy")).next == 10
-    assert store.write(append("copy", "x")).first == 10
-    store.check_replay()
-
-
-def test_copying_in_several_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "PAGE_BYTES_MAX", 25)
-    store.write(logs.LogCopy(NS, "l", NS, "copy"))
-    monkeypatch.undo()
-    assert items(store, "copy") == same(*range(10))
-
-
-def test_copying_too_much_says_what_is_too_much(store: Store) -> None:
-    """Up to what a commit holds, and with the true bound in the message."""
-    for _ in range(11):
-        store.write(append("large", b"x" * 2_000_000))
-    store.write(logs.LogCopy(NS, "large", NS, "copy"))
-    for _ in range(2):
-        store.write(append("large", b"x" * 2_000_000))
-    with pytest.raises(errors.TooLarge, match=str(limits.COMMIT_BYTES_MAX)):
-        store.write(logs.LogCopy(NS, "large", NS, "again"))
-    assert head(store, "again") == Absent()
-
-
-def test_a_copy_that_was_overtaken_is_made_again(store: Store) -> None:
-    operation = operation_of(logs.LogCopy(NS, "l", NS, "copy"))
-    store.prepare(operation)
-    store.sequence(append("l", 10))
-    store.sequence(operation)
-    store.apply()
-    assert items(store, "copy") == same(*range(11))
-
-
 def test_a_log_deleted_and_written_again_begins_anew(store: Store) -> None:
     assert store.write(logs.LogDelete(NS, "l")) == Deleted(1)
     assert store.write(logs.LogDelete(NS, "l")) == Deleted(0)

@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 
 from memory import model_views as views
 from memory.asking import key_of
-from memory.harness import SECOND, MemoryEngine, Store, records
+from memory.engine import MemoryEngine, records
+from memory.harness import SECOND, Store
 from memory.model import Model, Namespace, Policies
 from memory.model_requests import KEYS, NAMESPACES, SESSION, alone, key, ns, operations, steps
 from recollectd.memory.sequencer import Author, Sequenced

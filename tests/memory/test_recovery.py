@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from memory.asking import configure, get, key_of, plain, put
-from memory.harness import START, ListJournal, MemoryEngine, Store, records
+from memory.engine import MemoryEngine, records
+from memory.harness import START, ListJournal, Store
 from memory.stories import POLICY, SESSION, eventful
 from recollectd.memory import recovery
 from recollectd.memory.recovery import Recovered, ViewAheadError, recover

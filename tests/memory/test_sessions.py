@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory.asking import get, plain, put
-from memory.harness import SECOND, START, MemoryEngine, Store, answered
+from memory.engine import MemoryEngine
+from memory.harness import SECOND, START, Store, answered
 from recollectd.memory.commits import Commit, SessionsForgotten
 from recollectd.memory.sequencer import Author
 from recollectd.memory.sessions import Session, Sessions

@@ -170,8 +170,8 @@ def test_many_end_after_so_many_bytes(store: Store, monkeypatch: pytest.MonkeyPa
         {},
         {"nested": [{"deep": [b"\xff"]}]},
         {1: "one", b"two": 2, None: 0},
-        msgspec.msgpack.Ext(5, b"extended"),
-        [msgspec.msgpack.Ext(-128, b"")],
+        pytest.param(msgspec.msgpack.Ext(5, b"extended"), id="extension"),
+        pytest.param([msgspec.msgpack.Ext(-128, b"")], id="extension inside"),
         {"list as key": {(1, 2): 3}},
     ],
     ids=repr,
@@ -212,7 +212,7 @@ def nested(depth: int) -> Raw:
         (Raw(b"\x81\x80\x01"), "no msgpack value"),
         (Raw(b"\xd7\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "no msgpack value"),
     ],
-    ids=str,
+    ids=lambda each: each if isinstance(each, str) else bytes(each)[:6].hex(),
 )
 def test_values_that_are_none_are_refused_by_name(store: Store, value: Raw, error: str) -> None:
     with pytest.raises(errors.InvalidArgument, match=error) as refused:

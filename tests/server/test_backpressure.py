@@ -79,6 +79,7 @@ SLOW: tuple[tuple[Message, str], ...] = (
 def test_so_many_requests_in_flight(manual: ManualDaemon, request_: Message, waits_for: str) -> None:
     peer, other = manual.connect(), manual.connect()
     peer.ask(put("k"))
+    manual.forget_values()
     manual.journal.held = waits_for == "journal"
     manual.read_pool.held = waits_for == "reads"
     ids = [peer.send(request_) for _ in range(13)]
@@ -139,6 +140,7 @@ def test_small_requests_without_end_are_bounded_in_all(make_daemon: MakeDaemon) 
 def test_a_client_that_hangs_up_gives_its_room_back(manual: ManualDaemon) -> None:
     peer = manual.connect()
     peer.ask(put("k"))
+    manual.forget_values()
     manual.journal.held = manual.read_pool.held = True
     peer.pipeline(put("k", 2), get("other"), state.StateScan(NAMESPACE))
     peer.hang_up()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from typing import Final
 
 from recollectd.protocol.messages import connection as messages
 from recollectd.protocol.messages import state
 from server.conftest import StartDaemon
 from support.daemon_process import DaemonProcess
-from support.wire import NAMESPACE, Wire, expect, get, plain, put
+from support.wire import NAMESPACE, TIMEOUT_S, Wire, expect, get, plain, put
 
 BUSY_CHORES: Final[dict[str, object]] = {
     "server__sweep_interval_ms": 10,
@@ -67,6 +68,14 @@ def check(wire: Wire, kept: dict[str, int]) -> None:
             assert (reply.version, reply.expires_at) == (records[key].version, records[key].expires_at)
 
 
+def write_until_trimmed(wire: Wire, noise: random.Random) -> None:
+    """Fill segments until a checkpoint has let the first of them go."""
+    until = time.monotonic() + TIMEOUT_S
+    while expect(messages.Status, wire.ask(messages.StatusRequest())).status["journal"]["first_seq"] == 1:
+        assert time.monotonic() < until, "the journal is not trimmed"
+        wire.ask(put("filling", noise.randbytes(8 * 1024)))
+
+
 def everything(wire: Wire) -> list[state.StateRecord]:
     found: list[state.StateRecord] = []
     cursor = b""
@@ -90,6 +99,6 @@ def test_kills_while_the_daemon_sweeps(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(**BUSY_CHORES).ready()
     with daemon.connect() as wire:
         check(wire, kept)
-        assert expect(messages.Status, wire.ask(messages.StatusRequest())).status["journal"]["first_seq"] > 1
+        write_until_trimmed(wire, noise)
     assert daemon.end() == 0
     assert "error" not in daemon.log

@@ -122,6 +122,16 @@ def test_other_reads_extend_it_too(working: ManualDaemon, read: state.StateGetMa
     assert is_there(peer, "k")
 
 
+def test_a_sliding_record_lives_without_any_head_in_memory(make_daemon: MakeDaemon) -> None:
+    manual = make_daemon(server__head_cache_count=0)
+    manual.daemon.chores.start()
+    peer = manual.connect()
+    peer.ask(put("k", ttl_us=5 * SECOND, sliding=True))
+    for _ in range(4):
+        manual.pass_time(3)
+        assert is_there(peer, "k")
+
+
 def test_refreshes_are_coalesced_and_delay_no_read(working: ManualDaemon) -> None:
     peer = working.connect()
     peer.ask(put("k", ttl_us=60 * SECOND, sliding=True))

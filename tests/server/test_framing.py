@@ -136,6 +136,19 @@ def test_a_client_that_sends_no_more_gets_its_replies(manual: ManualDaemon) -> N
     assert peer.transport.is_closing()
 
 
+def test_a_reply_that_has_not_left_yet_when_the_client_sends_no_more(manual: ManualDaemon) -> None:
+    """Request and end arrive in one turn of the loop."""
+    peer = manual.connect()
+    whole, request_id = peer.prepare(messages.Ping())
+    memoryview(peer.connection.get_buffer(-1))[: len(whole)] = whole
+    peer.connection.buffer_updated(len(whole))
+    if not peer.connection.eof_received():
+        peer.transport.close()
+    manual.loop.settle()
+    expect(messages.Pong, peer.answer(request_id).reply)
+    assert peer.transport.is_closing()
+
+
 def test_a_client_that_sends_no_more_over_a_real_socket(served: DaemonProcess) -> None:
     with served.connect() as wire:
         for index in range(50):

@@ -212,7 +212,6 @@ def test_retries_against_a_full_journal_do_not_pile_up(manual: ManualDaemon) -> 
 
 FREES = (
     state.StateDelete,
-    state.StateTouch,
     state.StateDeletePrefix,
     logs.LogPopLast,
     logs.LogTruncate,

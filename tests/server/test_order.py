@@ -147,6 +147,7 @@ def test_a_read_does_not_see_a_write_sent_after_it(manual: ManualDaemon, read: f
     peer = manual.connect()
     peer.ask(put("k", "before"))
     expected = seen(peer.ask(read))
+    manual.forget_values()
     manual.read_pool.held = True
     ids = peer.pipeline(read, put("k", "after"), put("later", 1))
     while manual.read_pool.jobs:
@@ -160,6 +161,7 @@ def test_a_write_waits_for_reads_before_it_only_where_they_touch_it(manual: Manu
     peer = manual.connect()
     peer.ask(put("k", 1))
     peer.ask(put("other", 1))
+    manual.forget_values()
     manual.read_pool.held = True
     slow, write = peer.pipeline(get("k"), put("other", 2))
     assert write in peer.answered()
@@ -174,6 +176,7 @@ def test_a_read_that_waits_for_a_position_holds_back_the_write_behind_it(manual:
     pending = other.send(put("x", 1), flags=frames.FLAG_ASYNC)
     manual.journal.write()
     manual.loop.settle()
+    manual.forget_values()
     position = other.answer(pending).position
     read = peer.send(get("k"), after=position)
     write = peer.send(put("k", "after"))
@@ -190,6 +193,7 @@ def test_a_read_that_waits_for_a_position_holds_back_the_write_behind_it(manual:
 def test_a_client_that_hangs_up_leaves_no_write_waiting_for_its_reads(manual: ManualDaemon) -> None:
     peer, other = manual.connect(), manual.connect()
     peer.ask(put("k", 1))
+    manual.forget_values()
     manual.read_pool.held = True
     peer.pipeline(get("k"), put("k", 2))
     peer.hang_up()

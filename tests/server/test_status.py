@@ -10,6 +10,7 @@ import pytest
 from recollectd.protocol import errors
 from recollectd.protocol.messages import connection as messages
 from recollectd.protocol.messages import conversations, logs, state, transactions
+from recollectd.server import daemon
 from recollectd.storage.engine_errors import EngineStalled
 from server.conftest import StartDaemon
 from support.daemon_process import DaemonProcess
@@ -112,7 +113,7 @@ def test_records_by_namespace_on_request(manual: ManualDaemon) -> None:
 
 def test_a_status_that_cannot_be_told_is_an_error(manual: ManualDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = manual.connect()
-    monkeypatch.setattr("recollectd.server.daemon.status_of", lambda _: {"daemon": {1, 2}.add})
+    monkeypatch.setattr(daemon, "status_of", lambda _: {"daemon": {1, 2}.add})
     assert refusal(peer.ask(messages.StatusRequest()))[0] == errors.InternalError.row.code
     assert peer.connection.requests_in_flight == 0
     expect(messages.Pong, peer.ask(messages.Ping()))

@@ -101,6 +101,11 @@ class ManualDaemon:
         """The thread that reads the journal for watches."""
         return cast(Any, self.daemon)._watch_pool  # type: ignore[no-any-return]
 
+    def forget_values(self) -> None:
+        """Let the value cache hold nothing, so that reads need a thread."""
+        if self.daemon.hot.cache is not None:
+            self.daemon.hot.cache.clear(self.engine.applied_seq)
+
     def connect(self, session_id: bytes = b"", *, uid: int = DEFAULT_UID, hello: messages.Hello | None = HELLO) -> Peer:
         """Return a new client, welcomed unless `hello` is None."""
         peer = Peer(self, uid)
@@ -147,7 +152,7 @@ class Peer:
         """Let bytes arrive and run the loop until there is nothing left to do."""
         while data:
             assert not self.transport.is_paused(), "the daemon does not read from this client now"
-            buffer = self.connection.get_buffer(-1)
+            buffer = memoryview(self.connection.get_buffer(-1))
             size = min(len(data), len(buffer))
             buffer[:size] = data[:size]
             data = data[size:]
@@ -206,6 +211,9 @@ class _PeerSocket:
 
     def __init__(self, uid: int) -> None:
         self._uid = uid
+
+    def fileno(self) -> int:
+        return -1
 
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
         assert (level, option) == (socket.SOL_SOCKET, socket.SO_PEERCRED)

@@ -4,7 +4,7 @@ JSON cannot carry all that msgpack can. What it cannot carry is written as an ob
 
     {"$bytes": "AAEC"}                 bytes, in base64
     {"$int": "9007199254740993"}       an integer beyond +-(2**53 - 1), which many readers of JSON would round
-    {"$float": "nan"}                  nan, inf or -inf
+    {"$float": "nan"}                  nan, inf or -inf; a nan with other bits: its 16 hexadecimal digits
     {"$time": "2026-01-31T12:00:00Z"}  a timestamp
     {"$ext": [5, "AAEC"]}              another extension type: its code, and its data in base64
     {"$map": [[1, "one"], [2, "two"]]} a map with keys that are not text, as pairs in order
@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import math
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -40,7 +42,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, int):
         return value if -INT_EXACT_MAX <= value <= INT_EXACT_MAX else {"$int": str(value)}
     if isinstance(value, float):
-        return value if math.isfinite(value) else {"$float": repr(value)}
+        return value if math.isfinite(value) else {"$float": _tell_float(value)}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     if isinstance(value, dict):
@@ -106,10 +108,20 @@ def _read_int(content: Any) -> int:
     return number
 
 
+def _tell_float(value: float) -> str:
+    bits = struct.pack(">d", value)
+    return bits.hex() if math.isnan(value) and bits != struct.pack(">d", math.nan) else repr(value)
+
+
 def _read_float(content: Any) -> float:
-    if content not in ("nan", "inf", "-inf"):
-        raise ValueError("expected nan, inf or -inf")
-    return float(content)
+    if content in ("nan", "inf", "-inf"):
+        return float(content)
+    if isinstance(content, str) and len(content) == 16:
+        with contextlib.suppress(ValueError):
+            value: float = struct.unpack(">d", bytes.fromhex(content))[0]
+            if math.isnan(value):
+                return value
+    raise ValueError("expected nan, inf, -inf or the 16 hexadecimal digits of a nan")
 
 
 def _read_time(content: Any) -> datetime:

@@ -98,16 +98,25 @@ class Connection(Generic[Token]):
         except frames.FramingError as error:
             raise errors.MalformedFrame(str(error)) from error
         answers: list[Answer[Token]] = []
-        for frame in received:
-            request_id, position, body = frames.unpack_reply(frame)
-            try:
-                reply = table.decode_reply(body)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise errors.InvalidMessage(f"the daemon sent what is no reply: {error}") from error
-            if request_id == _HELLO_ID:
-                self._process_hello_reply(reply)
-            else:
-                answers.append(self._process_answer(request_id, position, reply))
+        answered: dict[int, _Waiting[Token]] = {}
+        try:
+            for frame in received:
+                request_id, position, body = frames.unpack_reply(frame)
+                reply = _decoded(body)
+                if request_id == _HELLO_ID:
+                    self._process_hello_reply(reply)
+                    continue
+                waiting = self._waiting.get(request_id)
+                if waiting is None:
+                    raise errors.InvalidMessage(f"the daemon answered request {request_id}, which is not in flight")
+                if not isinstance(reply, (Watching, Changes)):  # a watch stays open behind its answers
+                    answered[request_id] = self._waiting.pop(request_id)
+                answers.append(Answer(waiting.token, position, reply))
+        except errors.RecollectdError:
+            # The answers in front of what broke the connection are lost with it: their requests are still in flight.
+            self._waiting.update(answered)
+            raise
+        self._bytes -= sum(waiting.frame_bytes for waiting in answered.values())
         return answers
 
     def _process_hello_reply(self, reply: Reply) -> None:
@@ -121,11 +130,9 @@ class Connection(Generic[Token]):
         self._requests_max = in_force("requests_in_flight_per_connection_max", self._requests_max)
         self._bytes_max = in_force("in_flight_bytes_per_connection_max", self._bytes_max)
 
-    def _process_answer(self, request_id: int, position: int, reply: Reply) -> Answer[Token]:
-        waiting = self._waiting.get(request_id)
-        if waiting is None:
-            raise errors.InvalidMessage(f"the daemon answered request {request_id}, which is not in flight")
-        if not isinstance(reply, (Watching, Changes)):  # a watch stays open behind its answers
-            del self._waiting[request_id]
-            self._bytes -= waiting.frame_bytes
-        return Answer(waiting.token, position, reply)
+
+def _decoded(body: memoryview) -> Reply:
+    try:
+        return table.decode_reply(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise errors.InvalidMessage(f"the daemon sent what is no reply: {error}") from error

@@ -57,8 +57,13 @@ class LocalDaemon:
         """
         if self._answers():
             return
+        try:
+            self._start(monotonic() + START_S_MAX if deadline is None else deadline)
+        except OSError as error:
+            raise errors.DaemonUnavailable(f"the daemon of {self.folder} cannot be started: {error}") from None
+
+    def _start(self, deadline: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        deadline = monotonic() + START_S_MAX if deadline is None else deadline
         with self._starting(deadline):
             process = 0
             while not self._answers():

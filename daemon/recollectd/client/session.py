@@ -149,6 +149,10 @@ class Session:
             error = from_reply(reply)
             if isinstance(error, _RETRIED):
                 return error
+            if isinstance(error, errors.InvalidArgument) and error.field == "after":
+                # A loss of power took asynchronous writes back: what this client waits for will never be there.
+                self.position = 0
+                return errors.Busy("the daemon has lost asynchronous writes of this client", retry_after_ms=1)
             # "Nothing was executed" is true of this attempt only; an earlier one may have been carried out.
             unsure = operation.in_doubt and isinstance(error, errors.CapacityError)
             operation.error = out_of_time(operation, error) if unsure else error

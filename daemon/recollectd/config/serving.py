@@ -183,6 +183,19 @@ class ServerOptions(Section, frozen=True):
             unsure="the number of records that are written again and again.",
         ),
     ] = 200_000
+    value_cache_bytes: Annotated[
+        int,
+        option(
+            "Memory for values as they go out: state records, and the newest items of logs and conversations. What is "
+            "there is read without a thread. 0: from the machine's memory.",
+            unit="bytes",
+            ge=0,
+            le=32 * GIB - 8,
+            raising="More reads never reach RocksDB. The memory is taken as it fills and not given back.",
+            lowering="More reads go to RocksDB's own cache, at some ten times the cost, or to the disk.",
+            unsure="leave it: 5 to 20 % of the memory the daemon may use.",
+        ),
+    ] = 0
     touch_interval_ms: Annotated[
         int,
         option(

@@ -12,7 +12,7 @@ from typing import Any, Final, get_type_hints
 import msgspec
 
 from recollectd.memory import conversations, logs, settings, state
-from recollectd.memory.kind import Apply, Description, Event, KindSpec
+from recollectd.memory.kind import Apply, Description, Event, Follow, KindSpec
 from recollectd.protocol import table
 
 KINDS: Final[tuple[KindSpec, ...]] = (state.KIND, logs.KIND, conversations.KIND, settings.KIND)
@@ -35,6 +35,7 @@ APPLY: Final[dict[type[Event], Apply]] = {
 DESCRIBE: Final[dict[type[Event], Any]] = {
     event: functions[1] for kind in KINDS for event, functions in kind.events.items()
 }
+FOLLOWS: Final[dict[type[Event], Follow]] = {event: follow for kind in KINDS for event, follow in kind.follows.items()}
 _EVENT_TYPES: Final[tuple[type[Event], ...]] = (*APPLY, SessionsForgotten)
 assert len({table.tag_of(event) for event in _EVENT_TYPES}) == len(_EVENT_TYPES), "two events share a tag"
 

@@ -84,7 +84,10 @@ class FactCache:
             held = self._overlay.get(key)
             if held is not None and held[0] == seq:
                 del self._overlay[key]
-                self._keep(key, held[1])
+                if key.startswith(INDEX_MESSAGE_ID):  # ids are hardly ever asked for again
+                    self._drop(key)
+                else:
+                    self._keep(key, held[1])
 
     def pending_seq(self, keys: Sequence[bytes]) -> int:
         """Return the last commit on its way that changes one of the rows; 0 if there is none."""
@@ -97,8 +100,7 @@ class FactCache:
         taken back now, hid them.
         """
         for key in self._overlay:
-            self._young.pop(key, None)
-            self._old.pop(key, None)
+            self._drop(key)
         self._overlay.clear()
 
     def learn(self, facts: dict[bytes, Fact | None]) -> None:
@@ -120,6 +122,10 @@ class FactCache:
                 self._pins[key] = count
             else:
                 del self._pins[key]
+
+    def _drop(self, key: bytes) -> None:
+        self._young.pop(key, None)
+        self._old.pop(key, None)
 
     def _keep(self, key: bytes, fact: Fact | None) -> None:
         young = self._young

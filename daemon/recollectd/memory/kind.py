@@ -6,7 +6,8 @@ A kind declares, in its own package:
 - for each event a function `apply(event, commit, writes)`: it turns the event into rows without reading anything, so
   that the same events give the same rows at run time, after a crash, on a replica and in a restore;
 - for each request that changes something a `WriteOperation`, run by the sequencer;
-- for each request that reads a `ReadOperation`, run on a worker thread.
+- for each request that reads a `ReadOperation`, run on a worker thread;
+- what the value cache learns of its events and of its reads.
 
 A new kind of record is a new package and a line in `recollectd.memory.commits`.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -24,6 +25,8 @@ from recollectd.protocol.messages.fields import Write as WriteRequest
 from recollectd.storage.keyspace import Family, Write
 
 if TYPE_CHECKING:
+    from recollectd._native.hot_reads import HotReads
+    from recollectd._native.value_cache import ValueCache
     from recollectd.memory.settings.events import HistoryPolicy
 
 NEVER: Final = 0  # "no expiry", in heads and events
@@ -120,11 +123,19 @@ class View(Protocol):
     def touched(self, key: bytes, expires_at: int) -> None:
         """Say that a sliding record was read: its life is extended later, by an event, and delays nobody."""
 
+    def found(self, fill: Fill) -> None:
+        """Say how the value cache takes up what was read; it does if nothing was changed there meanwhile."""
+
     def walk(
         self, family: Family, start: bytes, stop: bytes, *, reverse: bool = False, keys_max: int
     ) -> list[tuple[bytes, bytes]]:
         """Return one bounded step of rows in [start, stop)."""
 
+
+# Puts what a read found into the value cache; the number is the commit that was the last one applied when it began.
+Fill = Callable[["ValueCache", int], object]
+# Tells the value cache what an event of a commit (its number) has changed.
+Follow = Callable[["ValueCache", int, Any], None]
 
 RequestT = TypeVar("RequestT", bound=Request)
 
@@ -149,6 +160,10 @@ class ReadOperation(Operation[RequestT]):
 
     __slots__ = ()
 
+    def cached(self, reads: HotReads) -> bytes | None:
+        """Return the reply's bytes if the value cache has it. On the event loop, where `read` is not."""
+        return None
+
     @abstractmethod
     def read(self, view: View) -> Reading:
         """Yield fetches, receive rows, return the reply. May run again from the start; has no effect."""
@@ -159,14 +174,14 @@ class Stale(Exception):
 
 
 class WriteOperation(Operation[RequestT]):
-    """A write.
-
-    frees: it only gives room back, so it is accepted when the disk is nearly full.
-    """
+    """A write."""
 
     __slots__ = ()
 
-    frees: ClassVar[bool] = False
+    @property
+    def frees(self) -> bool:
+        """Whether it only gives room back, so that it is accepted when the disk is nearly full."""
+        return False
 
     @property
     def prepares(self) -> bool:
@@ -208,10 +223,11 @@ EventFunctions = tuple[Apply, Callable[[Any], Description]]
 
 
 class KindSpec(NamedTuple):
-    """Everything about one kind of record."""
+    """Everything about one kind of record. follows: the events that change what the value cache may hold."""
 
     kind: Kind
     head: type[Head]
     events: dict[type[Event], EventFunctions]
+    follows: dict[type[Event], Follow]
     writes: dict[type[WriteRequest], type[WriteOperation[Any]]]
     reads: dict[type[Request], type[ReadOperation[Any]]]

@@ -45,7 +45,7 @@ _DECODE: Final = msgspec.msgpack.Decoder(_Row).decode
 class Session:
     """One session. Numbers below `floor` are forgotten."""
 
-    __slots__ = ("floor", "highest", "outcomes", "principal", "used_at")
+    __slots__ = ("bytes", "floor", "highest", "outcomes", "principal", "used_at")
 
     def __init__(self, principal: str) -> None:
         self.principal = principal
@@ -53,6 +53,7 @@ class Session:
         self.highest = 0
         self.used_at = 0
         self.outcomes: dict[int, Outcome] = {}
+        self.bytes = 0  # of the outcomes' replies
 
     def remember(self, number: int, floor: int, outcome: Outcome, time: int) -> None:
         """Add an outcome; forget those below the floor that the write brought, and below the window."""
@@ -61,11 +62,18 @@ class Session:
         floor = max(self.floor, min(floor, number), self.highest - limits.SESSION_WINDOW_NUMBERS + 1)
         if number >= floor:  # else it was overtaken, on its way, by one a window ahead
             self.outcomes[number] = outcome
+            self.bytes += len(outcome.reply)
+        self._forget_below(floor)
+        while self.bytes > limits.SESSION_OUTCOMES_BYTES_MAX and len(self.outcomes) > 1:
+            self._forget_below(min(self.outcomes) + 1)
+
+    def _forget_below(self, floor: int) -> None:
         if floor - self.floor > len(self.outcomes):
-            self.outcomes = {kept: what for kept, what in self.outcomes.items() if kept >= floor}
+            forgotten = [number for number in self.outcomes if number < floor]
         else:
-            for forgotten in range(self.floor, floor):
-                self.outcomes.pop(forgotten, None)
+            forgotten = [number for number in range(self.floor, floor) if number in self.outcomes]
+        for number in forgotten:
+            self.bytes -= len(self.outcomes.pop(number).reply)
         self.floor = floor
 
 
@@ -89,6 +97,7 @@ class Sessions:
             session = Session(row.principal)
             session.floor, session.highest, session.used_at = row.floor, row.highest, row.used_at
             session.outcomes = {number: Outcome(digest, seq, reply) for number, digest, seq, reply in row.outcomes}
+            session.bytes = sum(len(outcome.reply) for outcome in session.outcomes.values())
             self._sessions[key[1:]] = session
 
     def apply(self, seq: int, commit: Commit) -> None:

@@ -44,6 +44,11 @@ class _Several(WriteOperation[Any]):
         except errors.RecollectdError as error:
             raise located(error, index) from None
 
+    @property
+    def frees(self) -> bool:
+        """Whether all operations only give room back."""
+        return all(operation.frees for operation in self._operations)
+
     def needs(self, facts: Facts) -> Sequence[bytes]:
         """Return what all operations need."""
         return tuple(dict.fromkeys(key for each in self._operations for key in each.needs(facts)))

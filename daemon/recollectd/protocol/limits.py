@@ -22,6 +22,7 @@ CLIENT_NAME_BYTES_MAX: Final = 128
 # Exactly once: a session remembers the outcome of at most this many numbers below its highest.
 SESSION_ID_BYTES: Final = 16
 SESSION_WINDOW_NUMBERS: Final = 4_096
+SESSION_OUTCOMES_BYTES_MAX: Final = 16 * 1024 * 1024
 CLIENT_NUMBER_SPAN_MAX: Final = 2_048
 
 # Names.
@@ -67,6 +68,7 @@ MEANINGS: Final[dict[str, str]] = {
     "deadline_ms_max": "the longest deadline",
     "client_name_bytes_max": "a client's name",
     "session_id_bytes": "a session id is exactly this long",
+    "session_outcomes_bytes_max": "bytes of replies a session remembers; beyond, the oldest outcomes are forgotten",
     "session_window_numbers": "how many numbers below its highest a session remembers the outcomes of",
     "client_number_span_max": "a client has at most so many numbers between its lowest unanswered and its next one",
     "namespace_labels_max": "labels of a namespace",

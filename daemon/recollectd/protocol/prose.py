@@ -116,8 +116,8 @@ those below `number - span` of any write it sees: `span` is how the client says 
 Keep no more than {client_number_span_max} numbers between the lowest unanswered and the next. A write whose number is
 below what is remembered gets `OUTCOME_UNKNOWN` and is not executed.
 
-A session unused for a day (an option of the daemon) is forgotten. A hello with a forgotten id begins a new session:
-`Welcome` carries another id than was asked for. The numbers then count anew from 1; writes that were never sent get
+A session without a write for two hours (an option of the daemon) is forgotten. A hello with a forgotten id begins a
+new session: `Welcome` carries another id than was asked for. The numbers then count anew from 1; writes that were never sent get
 new ones, and the outcome of those that were sent and not answered is unknown.
 """
 
@@ -125,9 +125,10 @@ ORDER: Final = """\
 ## Order, positions and durability
 
 Send as many requests without waiting as the limits allow. Replies come in the order in which requests finish;
-`request_id` says which is which. On one connection, requests that touch the same record are carried out and answered
-in the order in which they were sent: a read sees every write sent before it. Requests on different records, and on
-different connections, may overtake each other.
+`request_id` says which is which. On one connection, writes to the same record are carried out and answered in the order
+in which they were sent, and a read of it sees the writes sent before it and none of those sent after it. Reads may
+overtake each other; so may requests on different records or connections, and refusals for lack of room (3xx), behind
+which nothing was executed.
 
 A *position* is a number of the journal; every commit has its own, and they rise by one. A reply to a write carries the
 position of its commit; a refusal that depends on what is stored is a commit, too. A client with several connections

@@ -40,6 +40,8 @@ _FORGET_MAX = 1_000
 _CHECK_INTERVAL_S = 0.25
 _DISK_INTERVAL_S = 5.0
 _REFRESH_MAX = 4_096
+# Sliding records read between two refreshes; those beyond are refreshed when they are read again.
+_TOUCHED_MAX = 1_000_000
 
 
 class Forget(Sweep):
@@ -133,7 +135,7 @@ class Chores:
         """Sliding records (key, expires_at) were read; one that would not live until the next refresh brings it on."""
         soon = self._clock.now() + 2_000 * self._config.server.touch_interval_ms
         for key, expires_at in touches:
-            if len(self._touched) < self._config.server.head_cache_count:
+            if len(self._touched) < _TOUCHED_MAX:
                 self._touched[key] = None
             if expires_at < soon:
                 self._refresh_now.set()

@@ -10,7 +10,7 @@ log = logging.getLogger("recollectd.clock")
 
 
 class Clock:
-    """Tells the time in microseconds since 1970-01-01T00:00:00Z.
+    """Tells the time in microseconds since 1970-01-01T00:00:00Z; it never goes back while the daemon runs.
 
     A forward step of the wall clock against CLOCK_BOOTTIME (which also counts suspension) larger than `step_us_max`
     is not believed: records would expire that have time left. The clock then goes on from before the step and says so
@@ -27,6 +27,7 @@ class Clock:
         self._steady_us = steady_us
         self._step_us_max = step_us_max
         self._offset_us = wall_us() - steady_us()
+        self._told_us = 0
         self.stepped = False
 
     def now(self) -> int:
@@ -46,4 +47,5 @@ class Clock:
                 log.warning("the wall clock is back where it belongs")
         if not stepped:
             self._offset_us = offset_us
-        return steady_us + self._offset_us
+        self._told_us = max(self._told_us, steady_us + self._offset_us)
+        return self._told_us

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recollectd.connection")
 
-_RECEIVE_BYTES: Final = 256 * 1024
 # Above this many unsent bytes a connection is not read from: who does not take replies gets no more of them.
 _UNSENT_BYTES_HIGH: Final = 4 * 1024 * 1024
 _UNSENT_BYTES_LOW: Final = 1024 * 1024
@@ -32,9 +31,6 @@ _READS_RUNNING_MAX: Final = 64
 # A reply is an array of fewer than 16 elements: its head is one byte, its tag the next.
 _ERROR_TAG: Final = table.tag_of(ErrorReply)
 
-# One buffer serves all connections: what is received is taken out of it before the next call.
-_RECEIVE_BUFFER: Final = memoryview(bytearray(_RECEIVE_BYTES))
-
 
 class Connection(asyncio.BufferedProtocol):
     """A connection from its preamble to its end. Lives on the event loop."""
@@ -42,27 +38,23 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._transport: asyncio.Transport | None = None
-        self._splitter = frames.FrameSplitter(frames.REQUEST_HEADER.size)
+        self._intake = dispatcher.make_intake(self)
+        # The transport asks for these two once and calls them for every read.
+        self.get_buffer = self._intake.get_buffer  # type: ignore[assignment,method-assign]
+        self.buffer_updated = self._intake.buffer_updated  # type: ignore[assignment,method-assign]
         self._preamble = b""
-        self._unsent: list[bytes] = []
         self._flush_scheduled = False
         self._reading_paused = False
-        self._choked = False
-        self.lane = Lane()
+        self.lane = Lane(self._intake)
         self.watchers: dict[int, Watcher] = {}
         self.principal = ""
         self.session_id = b""
         self.client_name = ""
-        self.welcomed = False
         self.closed = False
-        self.ending = False
         self._no_more_requests = False
         self._reads_waiting: deque[Callable[[], None]] = deque()
         self._reads_running = 0
         self.idle_timeout_s = dispatcher.idle_timeout_s
-        self.last_frame_at = dispatcher.loop.time()
-        self.requests_in_flight = 0
-        self.bytes_in_flight = 0
 
     # -- called by the transport ----------------------------------------------------------------------------------
 
@@ -70,7 +62,9 @@ class Connection(asyncio.BufferedProtocol):
         """Begin, or refuse when there are too many."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not registered as one
         self._transport.set_write_buffer_limits(_UNSENT_BYTES_HIGH, _UNSENT_BYTES_LOW)
-        self.principal = principal_of(transport)
+        peer = transport.get_extra_info("socket")
+        self.principal = principal_of(peer)
+        self._intake.open(self._transport, peer.fileno() if peer is not None else -1)
         refusal = self._dispatcher.enter(self)
         if refusal is not None:
             self.send_error(0, refusal)
@@ -78,79 +72,65 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: what was asked for goes on, its replies go nowhere."""
-        self.closed = self.ending = True
-        self._unsent.clear()
+        self.closed = True
+        self._intake.close()
         self._dispatcher.leave(self)
         self._start_reads()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where to receive into."""
-        return _RECEIVE_BUFFER
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take received bytes; carry out the frames that are whole now."""
-        data = _RECEIVE_BUFFER[:nbytes]
-        if len(self._preamble) < len(frames.PREAMBLE):
-            missing = len(frames.PREAMBLE) - len(self._preamble)
-            self._preamble += bytes(data[:missing])
-            data = data[missing:]
-            if self._preamble != frames.PREAMBLE[: len(self._preamble)]:
-                self._lose_framing("this is no recollectd client, or one of another framing: the preamble is wrong")
-                return
-        try:
-            whole = self._splitter.feed(data)
-        except frames.FramingError as error:
-            self._lose_framing(str(error))
-            return
-        if whole:
-            self.last_frame_at = self._dispatcher.loop.time()
-        for frame in whole:
-            if self.ending:
-                return
-            self._take(frame)
 
     def eof_received(self) -> bool:
         """The client sends nothing more: end once what it asked for is answered."""
         self._no_more_requests = True
+        self._flush()
         return bool(self.requests_in_flight)
 
     def pause_writing(self) -> None:
         """Too much is unsent: do not read until the client has taken some of it."""
-        self._choked = True
+        self._intake.choked = True
         self._pause_or_resume()
 
     def resume_writing(self) -> None:
         """The client has taken enough."""
-        self._choked = False
+        self._intake.choked = False
         self._pause_or_resume()
         self._start_reads()
 
     def _pause_or_resume(self) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing() or self._choked == self._reading_paused:
+        transport, choked = self._transport, self._intake.choked
+        if transport is None or transport.is_closing() or choked == self._reading_paused:
             return
-        self._reading_paused = self._choked
-        if self._choked:
+        self._reading_paused = choked
+        if choked:
             transport.pause_reading()
         else:
             transport.resume_reading()
 
-    # -- frames -------------------------------------------------------------------------------------------------------
+    # -- called by the intake ------------------------------------------------------------------------------------------
 
-    def _take(self, frame: bytes) -> None:
+    def begin(self, data: bytes) -> int:
+        """Take what has come of the preamble; return how many bytes that is."""
+        taken = data[: len(frames.PREAMBLE) - len(self._preamble)]
+        self._preamble += taken
+        if self._preamble != frames.PREAMBLE[: len(self._preamble)]:
+            self.lose_framing("this is no recollectd client, or one of another framing: the preamble is wrong")
+        self._intake.begun = len(self._preamble) == len(frames.PREAMBLE)
+        return len(taken)
+
+    def take(self, frame: bytes) -> None:
+        """Carry out a frame, or answer why not."""
         request_id = frames.LENGTH.unpack_from(frame, 4)[0]
         try:
             header, body = frames.unpack_request(frame)
             request: Message = table.decode_request(body)
             self._dispatcher.dispatch(self, header, request, body)
         except frames.FramingError as error:
-            self._lose_framing(str(error))
+            self.lose_framing(str(error))
         except errors.RecollectdError as error:
             self.send_error(request_id, error)
         except Exception as error:
             self.send_error(request_id, self._dispatcher.internal_error(error))
 
-    def _lose_framing(self, why: str) -> None:
+    def lose_framing(self, why: str) -> None:
+        """The bytes cannot be cut into frames any more: say so and end."""
         self.send_error(0, errors.MalformedFrame(why))
         self.end()
 
@@ -162,7 +142,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if body[1] == _ERROR_TAG:
             self._dispatcher.note_error(body)
-        self._unsent.append(frames.pack_reply(request_id, position, body))
+        self._intake.reply(request_id, position, body)
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._dispatcher.loop.call_soon(self._flush)
@@ -173,9 +153,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        if self._unsent and self._transport is not None and not self.closed:
-            self._transport.write(b"".join(self._unsent))
-        self._unsent.clear()
+        self._intake.flush()
         self._start_reads()
 
     def when_room(self, start: Callable[[], None]) -> None:
@@ -190,21 +168,55 @@ class Connection(asyncio.BufferedProtocol):
             self._start_reads()
 
     def _start_reads(self) -> None:
-        while self._reads_waiting and self._reads_running < _READS_RUNNING_MAX and (self.closed or not self._choked):
+        intake = self._intake
+        while self._reads_waiting and self._reads_running < _READS_RUNNING_MAX and (self.closed or not intake.choked):
             self._reads_running += 1
             self._reads_waiting.popleft()()
 
     def hold(self, size: int) -> None:
         """A request is on its way."""
-        self.requests_in_flight += 1
-        self.bytes_in_flight += size
+        self._intake.requests_in_flight += 1
+        self._intake.bytes_in_flight += size
 
     def release(self, size: int) -> None:
         """A request is answered."""
-        self.requests_in_flight -= 1
-        self.bytes_in_flight -= size
+        self._intake.requests_in_flight -= 1
+        self._intake.bytes_in_flight -= size
         if self._no_more_requests and not self.requests_in_flight:
             self._dispatcher.loop.call_soon(self.end)
+
+    @property
+    def requests_in_flight(self) -> int:
+        """Requests on their way."""
+        return self._intake.requests_in_flight
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """The bytes of their messages."""
+        return self._intake.bytes_in_flight
+
+    @property
+    def last_frame_at(self) -> float:
+        """Loop time in seconds."""
+        return self._intake.last_frame_at
+
+    @property
+    def welcomed(self) -> bool:
+        """Whether the hello is behind us."""
+        return self._intake.welcomed
+
+    def welcome(self) -> None:
+        """The hello was answered: other requests may come."""
+        self._intake.welcomed = True
+
+    @property
+    def ending(self) -> bool:
+        """Whether nothing more is carried out."""
+        return self._intake.ending
+
+    def put_off_idling(self) -> None:
+        """Begin to count the time without a frame anew."""
+        self._intake.last_frame_at = self._dispatcher.loop.time()
 
     @property
     def unsent_bytes(self) -> int:
@@ -218,7 +230,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def end(self) -> None:
         """Send what is queued and close; nothing more is carried out."""
-        self.ending = True
+        self._intake.end()
         self._flush()
         if self._transport is not None:
             self._transport.close()
@@ -229,9 +241,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
 
-def principal_of(transport: asyncio.BaseTransport) -> str:
+def principal_of(peer: socket.socket | None) -> str:
     """Return who is at the other end: `uid:1000` on a Unix socket, `anonymous` on TCP."""
-    peer = transport.get_extra_info("socket")
     if peer is None or peer.family != socket.AF_UNIX:
         return "anonymous"
     # struct ucred: pid, uid, gid

@@ -30,14 +30,17 @@ from recollectd.server.chores import Chores
 from recollectd.server.clock import Clock
 from recollectd.server.committer import Committer
 from recollectd.server.connection import Connection
-from recollectd.server.dispatch import Dispatcher
+from recollectd.server.dispatch import REQUEST_BYTES, Dispatcher
+from recollectd.server.hot import HotPath, way_of_reads
 from recollectd.server.listener import listen_tcp, listen_unix
 from recollectd.server.reads import Failed, Read, ReadExecutor, internal_error
 from recollectd.server.status import engine_status, status_of
 from recollectd.server.watches import Watches
 from recollectd.server.writes import WriteRouter
+from recollectd.sizing import size
 from recollectd.storage.disk import DiskGuard
 from recollectd.storage.engine import Engine
+from recollectd.topology import read_topology
 
 log = logging.getLogger("recollectd")
 
@@ -106,6 +109,8 @@ class Daemon:
             disk=self.disk,
             fatal=self.fatal,
         )
+        self.hot = self._make_hot_path()
+        self.committer.on_applied.append(self.hot.on_applied)  # the first to hear of it
         self._reads = ReadExecutor(
             loop,
             self.engine,
@@ -114,6 +119,7 @@ class Daemon:
             now=self._journal_time,
             settled=lambda: self.committer.applied_time,
             touched=lambda touches: self.chores.touched(touches),
+            fill=self.hot.fill,
         )
         self._writes = WriteRouter(
             loop,
@@ -127,6 +133,19 @@ class Daemon:
             sessions_max=config.server.sessions_max,
         )
         self._assemble_outside()
+
+    def _make_hot_path(self) -> HotPath:
+        options = self.config.server
+        return HotPath(
+            way_of_reads(),
+            cache_bytes=options.value_cache_bytes or size(read_topology()).value_cache_bytes,
+            position=self.engine.applied_seq,
+            now=self._journal_time,
+            time=self.loop.time,
+            touched=lambda touches: self.chores.touched(touches),
+            bytes_in_flight_max=options.in_flight_bytes_max,
+            request_bytes=REQUEST_BYTES,
+        )
 
     def _assemble_outside(self) -> None:
         """Make what clients and the clock set in motion."""
@@ -148,6 +167,7 @@ class Daemon:
             committer=self.committer,
             sessions=self.sessions,
             watches=self.watches,
+            hot=self.hot,
             now=self._journal_time,
             status=self._answer_status,
         )

@@ -23,6 +23,7 @@ from recollectd.protocol.messages.transactions import Unwatch, Watch, Watching
 from recollectd.server import reads
 from recollectd.server.committer import Committer
 from recollectd.server.connection import IN_FLIGHT_LIMITS, Connection
+from recollectd.server.hot import HotPath
 from recollectd.server.lanes import Reading, Ticket
 from recollectd.server.watches import Selection, Watcher, Watches
 from recollectd.server.writes import WriteRouter
@@ -41,7 +42,7 @@ WRITES: Final[dict[type[Write], type[WriteOperation[Any]]]] = {
 
 _BUSY_RETRY_MS: Final = 20
 # About what a request costs in memory beside its bytes, for the bound over all connections.
-_REQUEST_BYTES: Final = 1_024
+REQUEST_BYTES: Final = 1_024
 
 Control = Callable[[Connection, RequestHeader, Any], Reply | None]
 
@@ -62,6 +63,7 @@ class Dispatcher:
         committer: Committer,
         sessions: Sessions,
         watches: Watches,
+        hot: HotPath,
         now: Callable[[], int],
         status: Callable[[messages.StatusRequest, Callable[[int, object], None]], None],
     ) -> None:
@@ -75,6 +77,8 @@ class Dispatcher:
         self._committer = committer
         self._sessions = sessions
         self._watches = watches
+        self._hot = hot
+        self.make_intake = hot.make_intake
         self._now = now
         self._status = status
         self.connections: set[Connection] = set()
@@ -132,7 +136,7 @@ class Dispatcher:
         for connection in tuple(self.connections):
             allowed_s = connection.idle_timeout_s
             if allowed_s and not connection.busy and now - connection.last_frame_at > allowed_s:
-                connection.last_frame_at = now
+                connection.put_off_idling()
                 if connection.ending:
                     connection.abort()
                 else:
@@ -167,16 +171,18 @@ class Dispatcher:
         requests_max, bytes_max = IN_FLIGHT_LIMITS
         if connection.requests_in_flight >= requests_max or connection.bytes_in_flight + size > bytes_max:
             raise errors.Busy("too much is in flight on this connection", retry_after_ms=_BUSY_RETRY_MS)
-        if self.bytes_in_flight + size + _REQUEST_BYTES > self._config.server.in_flight_bytes_max:
+        if self.bytes_in_flight + size + REQUEST_BYTES > self._config.server.in_flight_bytes_max:
             raise errors.Busy("too much is in flight on all connections", retry_after_ms=_BUSY_RETRY_MS)
 
     def _hold(self, connection: Connection, size: int) -> None:
         connection.hold(size)
-        self.bytes_in_flight += size + _REQUEST_BYTES
+        self.bytes_in_flight += size + REQUEST_BYTES
+        self._hot.note_in_flight(self.bytes_in_flight)
 
     def _release(self, connection: Connection, size: int) -> None:
         connection.release(size)
-        self.bytes_in_flight -= size + _REQUEST_BYTES
+        self.bytes_in_flight -= size + REQUEST_BYTES
+        self._hot.note_in_flight(self.bytes_in_flight)
 
     def _note_slow(self, request: Message, begun: float) -> None:
         elapsed_ms = (self.loop.time() - begun) * 1_000
@@ -208,6 +214,8 @@ class Dispatcher:
         def run() -> None:
             if self.loop.time() > deadline:
                 ended(self.position, reads.Failed(errors.DeadlineExceeded()))
+            elif (cached := self._hot.cached(operation)) is not None:
+                ended(self.position, cached)
             else:
                 self._reads.submit(reads.Read(operation.read, ended, alone=operation.keys is None))
 
@@ -285,7 +293,7 @@ class Dispatcher:
         connection.client_name = request.client_name
         if request.idle_timeout_ms is not None:
             connection.idle_timeout_s = request.idle_timeout_ms / 1_000
-        connection.welcomed = True
+        connection.welcome()
         return messages.Welcome(
             limits.PROTOCOL_VERSION,
             __version__,

@@ -17,6 +17,7 @@ from recollectd.memory.sequencer import Author, Sequenced
 
 if TYPE_CHECKING:
     from recollectd.protocol.errors import RecollectdError
+    from recollectd.server.intake import Marks
 
 # Told how a write ended: its commit's seq (0 for a refusal that is no commit) and the reply, as bytes or as an error.
 Answer = Callable[[int, "bytes | RecollectdError"], None]
@@ -101,12 +102,14 @@ class Reading:
 class Lane:
     """The requests of one connection that are on their way.
 
-    waiting: writes not sequenced yet, in order; flying: the last one sequenced and not applied.
+    waiting: writes not sequenced yet, in order; flying: the last one sequenced and not applied. marks: told which
+    records the writes touch, for reads that do not ask the lane.
     """
 
-    __slots__ = ("_anywhere", "_by_key", "_readings", "_tickets", "_walks", "flying", "waiting")
+    __slots__ = ("_anywhere", "_by_key", "_marks", "_readings", "_tickets", "_walks", "flying", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Marks | None = None) -> None:
+        self._marks = marks
         self.waiting: deque[Ticket] = deque()
         self.flying: Ticket | None = None
         self._tickets: dict[Ticket, None] = {}
@@ -119,6 +122,8 @@ class Lane:
     def enter(self, ticket: Ticket) -> None:
         """A write begins its way."""
         self._tickets[ticket] = None
+        if self._marks is not None:
+            self._marks.mark(ticket.operation.keys)
         if ticket.operation.keys is None:
             self._anywhere.add(ticket)
             return
@@ -128,6 +133,8 @@ class Lane:
     def leave(self, ticket: Ticket) -> None:
         """A write has ended: applied or refused."""
         del self._tickets[ticket]
+        if self._marks is not None:
+            self._marks.unmark(ticket.operation.keys)
         self._anywhere.discard(ticket)
         for key in ticket.operation.keys or ():
             if self._by_key.get(key) is ticket:

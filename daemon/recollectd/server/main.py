@@ -12,6 +12,7 @@ from recollectd.config.tree import Config
 from recollectd.journal.interface import JournalError
 from recollectd.memory.recovery import ViewAheadError
 from recollectd.server.daemon import EXIT_FATAL, Daemon
+from recollectd.server.hot import NativeMissing, way_of_reads
 from recollectd.server.listener import ListenError
 from recollectd.server.logs import start_logging
 from recollectd.server.opening import OpenStore, open_store
@@ -32,11 +33,12 @@ def run(config: Config) -> int:
     start_logging(config.server.log_level, config.server.log_format)
     _raise_open_files_limit()
     try:
+        way_of_reads()
         store = open_store(config)
     except ValueError as error:
         log.critical("cannot start with these options: %s", error)
         return EXIT_OPTIONS
-    except (FolderError, JournalError, EngineError, ViewAheadError, OSError) as error:
+    except (NativeMissing, FolderError, JournalError, EngineError, ViewAheadError, OSError) as error:
         log.critical("cannot start: %s", error)
         return EXIT_FATAL
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

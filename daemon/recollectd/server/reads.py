@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from recollectd.memory.kind import Fetch, Rows
+from recollectd.memory.kind import Fetch, Fill, Rows
 from recollectd.memory.refusals import error_reply
 from recollectd.protocol import errors, table
 from recollectd.storage.engine import Engine
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class JobView:
     """What one job's reads see: see `recollectd.memory.kind.View`."""
 
-    __slots__ = ("_engine", "position", "settled", "store_id", "time", "touches")
+    __slots__ = ("_engine", "fills", "position", "settled", "store_id", "time", "touches")
 
     def __init__(self, engine: Engine, store_id: bytes, time: int, position: int, settled: int) -> None:
         self._engine = engine
@@ -35,10 +35,15 @@ class JobView:
         self.position = position
         self.settled = settled
         self.touches: list[tuple[bytes, int]] = []
+        self.fills: list[Fill] = []
 
     def touched(self, key: bytes, expires_at: int) -> None:
         """Note that a sliding record was read."""
         self.touches.append((key, expires_at))
+
+    def found(self, fill: Fill) -> None:
+        """Note what the value cache may take up."""
+        self.fills.append(fill)
 
     def walk(
         self, family: Family, start: bytes, stop: bytes, *, reverse: bool = False, keys_max: int
@@ -72,7 +77,9 @@ def internal_error(error: BaseException) -> errors.InternalError:
 
 
 def reply_bytes(result: object) -> bytes:
-    """Return a reply, or the error a read failed with, as bytes."""
+    """Return a reply, or the error a read failed with, as bytes; a reply that is bytes stays."""
+    if isinstance(result, bytes):
+        return result
     return table.encode(error_reply(result.error) if isinstance(result, Failed) else result)
 
 
@@ -89,6 +96,7 @@ class ReadExecutor:
         now: Callable[[], int],
         settled: Callable[[], int],
         touched: Callable[[list[tuple[bytes, int]]], None],
+        fill: Callable[[int, list[Fill]], None],
     ) -> None:
         self._loop = loop
         self._engine = engine
@@ -96,6 +104,7 @@ class ReadExecutor:
         self._now = now
         self._settled = settled
         self._touched = touched
+        self._fill = fill
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._queued: list[Read[Any]] = []
         self._scheduled = False
@@ -136,6 +145,8 @@ class ReadExecutor:
     def _deliver(self, reads: list[Read[Any]], results: list[Any], view: JobView) -> None:
         if view.touches:
             self._touched(view.touches)
+        if view.fills:
+            self._fill(view.position, view.fills)
         for read, result in zip(reads, results, strict=True):
             try:
                 read.done(view.position, result)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recollectd.server.daemon import Daemon
 
 _STEP_ROWS = 1_000
+_NAMESPACES_TOLD_MAX = 10_000
 _KINDS = (Kind.STATE, Kind.LOG, Kind.CONVERSATION)
 
 
@@ -35,7 +36,7 @@ def status_of(daemon: Daemon) -> dict[str, Any]:
             "sessions": len(daemon.sessions),
             "bytes_in_flight": dispatcher.bytes_in_flight,
         },
-        "operations": {kind.__name__: count for kind, count in _named(dispatcher.operations)},
+        "operations": {kind.__name__: count for kind, count in _named(_operations(daemon))},
         "errors": {ERROR_BY_CODE[code].row.name: count for code, count in sorted(dispatcher.errors.items())},
         "journal": _journal(daemon),
         "views": {
@@ -49,7 +50,10 @@ def status_of(daemon: Daemon) -> dict[str, Any]:
             "disk": daemon.disk.state().name.lower(),
             "disk_free_bytes": daemon.disk.free_bytes,
         },
-        "caches": {"heads": {"count": len(facts), "hits": facts.hits, "misses": facts.misses}},
+        "caches": {
+            "heads": {"count": len(facts), "hits": facts.hits, "misses": facts.misses},
+            "values": daemon.hot.status(),
+        },
         "process": _process(daemon),
     }
 
@@ -101,6 +105,14 @@ def _process(daemon: Daemon) -> dict[str, Any]:
         }
 
 
+def _operations(daemon: Daemon) -> dict[Any, int]:
+    """Add up what went through Python and what was answered in native code."""
+    operations: dict[Any, int] = dict(daemon.dispatcher.operations)
+    for kind, count in daemon.hot.operations().items():
+        operations[kind] = operations.get(kind, 0) + count
+    return operations
+
+
 def _named(operations: dict[Any, int]) -> list[tuple[Any, int]]:
     return sorted(operations.items(), key=lambda item: item[0].__name__)
 
@@ -115,7 +127,7 @@ def engine_status(view: JobView, daemon: Daemon, count: bool) -> Generator[Fetch
 
 
 def count_namespaces(view: JobView) -> dict[str, dict[str, int]]:
-    """Count live records by namespace and kind, walking every head."""
+    """Count live records by namespace and kind, walking every head; as many as fit a frame."""
     counts: dict[str, dict[str, int]] = {}
     for kind in _KINDS:
         start, stop = bytes((kind,)), after_prefix(bytes((kind,)))
@@ -123,6 +135,8 @@ def count_namespaces(view: JobView) -> dict[str, dict[str, int]]:
             for key, row in step:
                 if kind is not Kind.STATE or decode_head(row).alive(view.time):
                     name = "/".join(split_record_key(key)[1])
+                    if name not in counts and len(counts) == _NAMESPACES_TOLD_MAX:
+                        continue
                     by_kind = counts.setdefault(name, {})
                     by_kind[kind.name.lower()] = by_kind.get(kind.name.lower(), 0) + 1
             start = step[-1][0] + b"\0"

@@ -1,7 +1,7 @@
 """Every key layout of the store, declared once. Do not change: keys are on disk, and golden-tested.
 
     namespace   (label length u8, label bytes)*, 0x00           no label is empty, so 0x00 ends the list
-    record key  kind u8, namespace, key bytes                   a walk over a namespace is in the order of the keys' bytes
+    record key  kind u8, namespace, key bytes                   a walk is in the order of the keys' bytes
     path        kind u8, namespace, key bytes with 0x00 as 0x00 0xFF, 0x00    for rows that hang below a record
 
     family    row                          value
@@ -11,7 +11,7 @@
     ENTRIES   path, position u64           one item of a log or one message of a conversation
     INDEX     0x81, time u64, record key   expiry: nothing
               0x82, namespace, ~second u64, conversation id    conversations by last use: nothing
-              0x83, path, incarnation u64, message id          position u64
+              0x83, path, incarnation u64, message id          position u64, stored_at u64
               0x84, session id             what a session remembers
 
 Integers in keys are big-endian so that their order is the order of the bytes; in values they are little-endian. The

@@ -41,6 +41,9 @@ OperationChannel: TypeAlias = Channel[AsyncOperation]
 
 _in_order: Final = attrgetter("order")
 
+_SWEEP_S_MIN: Final = 0.02
+"""A sweep looks at every unfinished operation, so there are not more of them in a second than it can bear."""
+
 
 class Multiplexer:
     """A queue of operations, and the connection that carries them out, opened when there are any.
@@ -231,8 +234,12 @@ class Multiplexer:
                 operation.in_doubt = True
                 silent_since = min(silent_since, operation.sent_at)
             self._finish(operation, out_of_time(operation, self._failure))
+        if self._channel is None:
+            # While no daemon answers nothing leaves the queue: what was given up must not pile up in it.
+            self._queue = deque(operation for operation in self._queue if operation in self._unfinished)
         if self._unfinished and self._sweeping is None:
-            self._sweep_later(min(operation.deadline for operation in self._unfinished))
+            earliest = min(operation.deadline for operation in self._unfinished)
+            self._sweep_later(max(earliest, now + _SWEEP_S_MIN))
         channel = self._channel
         if channel is not None and channel.received_at < silent_since < now:
             # Not a word since a request that has timed out was sent: perhaps nobody is there any more.

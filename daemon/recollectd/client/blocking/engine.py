@@ -32,14 +32,6 @@ class Engine:
         self.timeout = timeout
         self.durable = durable
 
-    def with_options(self, timeout: float | None, durable: bool | None) -> Engine:
-        """Return an engine on the same pool."""
-        return Engine(
-            self.pool,
-            self.timeout if timeout is None else timeout,
-            durable=self.durable if durable is None else durable,
-        )
-
     def perform(self, call: Call[T]) -> T:
         """Carry out a call, request after request, and return its result."""
         while True:
@@ -89,9 +81,10 @@ class Engine:
             for operation in unfinished:
                 operation.error = out_of_time(operation, failure)
         except errors.RecollectdError as error:
+            late = isinstance(error, errors.RequestTimeout)
             for operation in unfinished:
-                late = isinstance(error, errors.RequestTimeout)
-                operation.error = out_of_time(operation, error) if late else error
+                if not operation.done:
+                    operation.error = out_of_time(operation, error) if late else error
         finally:
             self._abandon(operations)
 
@@ -108,10 +101,10 @@ class Engine:
             for operation in channel.core.in_flight:
                 operation.in_doubt = True
             self.pool.discard(channel)
+            if not isinstance(error, errors.RecollectdError):
+                raise
             self.pool.check_usable()  # interrupted by close: that is why
-            if isinstance(error, errors.RecollectdError):
-                return error
-            raise
+            return error
         self.pool.give_back(channel)
         return exchange.refusal
 

@@ -62,6 +62,7 @@ class Exchange:
                     if not self._pool.room.wait(deadline - monotonic()):
                         raise errors.RequestTimeout("too many writes of this client are unanswered")
                     self._pool.check_usable()
+                    now = monotonic()
                     continue
                 self._queue.popleft()
                 if not operation.done:

@@ -30,9 +30,10 @@ _SECOND_US: Final = 1_000_000
 
 
 class ConversationHead(LogHead, frozen=True):
-    """Where a conversation stands; metadata is the creator's."""
+    """Where a conversation stands; metadata is the creator's; named: some message's id was given by a caller."""
 
     metadata: RawOrNil = None
+    named: bool = False
 
     def __post_init__(self) -> None:
         nil_to_none(self, "metadata")
@@ -84,6 +85,7 @@ class ConversationDeleted(Event, frozen=True, tag=34):
     next: int
     incarnation: int
     used_second: int
+    named: bool
 
 
 def apply_created(event: Created, mark: Mark, writes: list[Write]) -> None:
@@ -115,7 +117,8 @@ def apply_conversation_deleted(event: ConversationDeleted, mark: Mark, writes: l
     ids = message_id_prefix(below, event.incarnation)
     writes.append((DELETE, Family.HEADS, event.key, b""))
     drop_entries(below, event.first, event.next, writes)
-    writes.append((DELETE_RANGE, Family.INDEX, ids, after_prefix(ids)))
+    if event.named:  # ranges of nothing would slow down reads all the same
+        writes.append((DELETE_RANGE, Family.INDEX, ids, after_prefix(ids)))
     writes.append((DELETE, Family.INDEX, last_use_key(event.key, event.used_second), b""))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recollectd.memory.conversations import reads, writes
+from recollectd.memory.conversations.caching import FOLLOWS
 from recollectd.memory.conversations.events import EVENTS, ConversationHead
 from recollectd.memory.kind import KindSpec
 from recollectd.protocol.messages import conversations as messages
@@ -12,6 +13,7 @@ KIND = KindSpec(
     kind=Kind.CONVERSATION,
     head=ConversationHead,
     events=EVENTS,
+    follows=FOLLOWS,
     writes={
         messages.ConversationCreate: writes.Create,
         messages.ConversationAppend: writes.Append,

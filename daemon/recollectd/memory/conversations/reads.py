@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import TYPE_CHECKING, Final
 
 from recollectd.memory import cursors
 from recollectd.memory.conversations import ids
+from recollectd.memory.conversations.caching import message_of
 from recollectd.memory.conversations.events import ConversationHead, decode_entry, decode_head
+from recollectd.memory.holding import rows_at_once
 from recollectd.memory.kind import Fetch, Reading, ReadOperation, Rows, View
 from recollectd.memory.logs import entries
+from recollectd.memory.logs.caching import fill_tail
 from recollectd.memory.logs.reads import TRIES
-from recollectd.protocol import errors, limits
+from recollectd.protocol import errors, limits, table
 from recollectd.protocol.messages import conversations as messages
 from recollectd.protocol.messages.fields import Kind
 from recollectd.protocol.messages.state import Absent
@@ -24,18 +28,17 @@ from recollectd.storage.keyspace import (
     text_bytes,
 )
 
+if TYPE_CHECKING:
+    from recollectd._native.hot_reads import HotReads
+
+# A head may carry metadata_bytes_max of metadata.
+_HEADS_STEP: Final = rows_at_once(limits.METADATA_BYTES_MAX, 128)
+
 
 def fetch_head(key: bytes) -> Generator[Fetch, Rows, ConversationHead | None]:
     """Fetch one head."""
     row = (yield Fetch(Family.HEADS, (key,)))[0]
     return None if row is None else decode_head(row)
-
-
-def _message(position: int, row: bytes) -> messages.Message:
-    entry = decode_entry(row)
-    return messages.Message(
-        entry.message_id, entry.role, entry.content, entry.stored_at, position, entry.valid_at, entry.metadata
-    )
 
 
 def _info(conversation_id: str, head: ConversationHead) -> messages.ConversationInfo:
@@ -61,6 +64,11 @@ class History(ReadOperation[messages.ConversationHistory]):
             if (message_id := getattr(request, name)) is not None:
                 text_bytes(message_id, name, limits.MESSAGE_ID_BYTES_MAX)
 
+    def cached(self, reads: HotReads) -> bytes | None:
+        """Ask for the newest messages, if it is these that are wanted."""
+        last = self.request.last
+        return None if last is None else reads.last(self._key, min(last, self.request.limit))
+
     def read(self, view: View) -> Reading:
         """Fetch the head, then the entries, then the head again if it may have been rewritten."""
         request = self.request
@@ -75,9 +83,11 @@ class History(ReadOperation[messages.ConversationHistory]):
                 after = yield from self._position(head, request.after_id, "after_id")
             start = None if after is None else after + 1
             span = entries.span_of(head, request.limit, start=start, before=before, last=request.last)
-            found = yield from entries.fetch(self._key, span)
+            found = yield from entries.fetch(self._key, span, head.largest)
             if found is not None and entries.unchanged(head, (yield from fetch_head(self._key))):
-                page = tuple(_message(position, row) for position, row in found)
+                page = tuple(message_of(position, decode_entry(row)) for position, row in found)
+                if request.last is not None:
+                    view.found(fill_tail(self._key, head, tuple(table.encode(message) for message in page)))
                 return messages.History(request.conversation_id, page, head.next - head.first, head.revision)
         raise errors.Busy("the conversation changes faster than it can be read", retry_after_ms=10)
 
@@ -127,16 +137,18 @@ class ListConversations(ReadOperation[messages.ConversationList]):
             raise errors.InvalidCursor("the cursor points outside its query", field="cursor")
         rows = view.walk(Family.INDEX, start, stop, keys_max=request.limit)
         names = [split_last_use_key(key)[1] for key, _ in rows]
-        heads = yield Fetch(Family.HEADS, [record_key(Kind.CONVERSATION, request.namespace, name) for name in names])
         found: list[messages.ConversationInfo] = []
-        size, taken = 0, len(rows)
-        for index, (name, row) in enumerate(zip(names, heads, strict=True)):
-            if row is not None:
-                found.append(_info(name, decode_head(row)))
-                size += len(row)
-            if size >= limits.PAGE_BYTES_MAX:
-                taken = index + 1
-                break
+        size, taken = 0, 0
+        while taken < len(names) and size < limits.PAGE_BYTES_MAX:
+            step = names[taken : taken + _HEADS_STEP]
+            keys = [record_key(Kind.CONVERSATION, request.namespace, name) for name in step]
+            for name, row in zip(step, (yield Fetch(Family.HEADS, keys)), strict=True):
+                taken += 1
+                if row is not None:
+                    found.append(_info(name, decode_head(row)))
+                    size += len(row)
+                if size >= limits.PAGE_BYTES_MAX:
+                    break
         more = taken < len(rows) or taken == request.limit
         cursor = cursors.pack(view.store_id, self._query, rows[taken - 1][0]) if more else b""
         return messages.ConversationPage(tuple(found), cursor)

@@ -46,7 +46,7 @@ class Create(WriteOperation[messages.ConversationCreate]):
             raise errors.AlreadyExists("there is a conversation with this id", field="conversation_id")
         # A copy: the head is remembered for long, and would keep the whole frame that the request came in.
         metadata = None if request.metadata is None else request.metadata.copy()
-        head = ConversationHead(0, 0, draft.seq, draft.seq, draft.seq, draft.time, draft.time, metadata)
+        head = ConversationHead(0, 0, draft.seq, draft.seq, draft.seq, draft.time, draft.time, 0, metadata)
         draft.put(key, head)
         draft.emit(Created(key, head))
         return messages.ConversationCreated(conversation_id, draft.time)
@@ -55,7 +55,7 @@ class Create(WriteOperation[messages.ConversationCreate]):
 class Append(WriteOperation[messages.ConversationAppend]):
     """Appends messages."""
 
-    __slots__ = ("_ids", "_key")
+    __slots__ = ("_ids", "_key", "_largest")
 
     def __init__(self, request: messages.ConversationAppend) -> None:
         super().__init__(request)
@@ -67,10 +67,13 @@ class Append(WriteOperation[messages.ConversationAppend]):
                 field="messages",
             )
         self._ids: list[str] = []
+        self._largest = 0
         for index, message in enumerate(request.messages):
             where = f"messages[{index}]"
-            text_bytes(message.content, f"{where}.content", limits.CONTENT_BYTES_MAX)
+            content = text_bytes(message.content, f"{where}.content", limits.CONTENT_BYTES_MAX)
             check_metadata(message.metadata, f"{where}.metadata")
+            metadata_bytes = 0 if message.metadata is None else memoryview(message.metadata).nbytes
+            self._largest = max(self._largest, len(content) + metadata_bytes)
             if message.message_id is not None:
                 text_bytes(message.message_id, f"{where}.message_id", limits.MESSAGE_ID_BYTES_MAX)
                 self._ids.append(message.message_id)
@@ -98,6 +101,8 @@ class Append(WriteOperation[messages.ConversationAppend]):
             message_id = message.message_id
             if message_id is None:
                 message_id = ids.daemon_id(position, draft.draw_id()[-12:])
+                # Who wrote asynchronously may send the id back before it can be found in applied state.
+                draft.put(ids.fact_key(self._key, head.incarnation, message_id), ids.Place(position, draft.time))
             else:
                 fact = ids.fact_key(self._key, head.incarnation, message_id)
                 # Of a conversation that this commit creates, only this commit can know messages.
@@ -118,7 +123,14 @@ class Append(WriteOperation[messages.ConversationAppend]):
             )
             stored.append(messages.MessageStored(message_id, message.role, draft.time, position))
         if entries:
-            after = structs.replace(head, next=head.next + len(entries), revision=draft.seq, updated_at=draft.time)
+            after = structs.replace(
+                head,
+                next=head.next + len(entries),
+                revision=draft.seq,
+                updated_at=draft.time,
+                largest=max(head.largest, self._largest),
+                named=head.named or bool(caller_ids),
+            )
             draft.put(self._key, after)
             draft.emit(
                 MessagesAppended(self._key, after, head.next, tuple(entries), tuple(caller_ids), head.used_second)
@@ -145,5 +157,7 @@ class Delete(WriteOperation[messages.ConversationDelete]):
         draft.put(self._key, None)
         if head.incarnation == draft.seq:  # as would be a life that this commit gives it after this one
             draft.withdraw(message_id_prefix(path(self._key), head.incarnation))
-        draft.emit(ConversationDeleted(self._key, head.first, head.next, head.incarnation, head.used_second))
+        draft.emit(
+            ConversationDeleted(self._key, head.first, head.next, head.incarnation, head.used_second, head.named)
+        )
         return connection.Deleted(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import NamedTuple, TypeVar
 
+from recollectd.memory.holding import rows_at_once
 from recollectd.memory.kind import Fetch, Rows
 from recollectd.memory.logs.events import LogHead
 from recollectd.protocol import limits
@@ -36,17 +37,18 @@ def span_of(
     return Span(first, max(first, min(first + limit, head.next)))
 
 
-def fetch(key: bytes, span: Span) -> Generator[Fetch, Rows, list[tuple[int, bytes]] | None]:
+def fetch(key: bytes, span: Span, largest: int) -> Generator[Fetch, Rows, list[tuple[int, bytes]] | None]:
     """Fetch entries as (position, row) in order; None when one is missing: it was taken away meanwhile.
 
-    Ends after PAGE_BYTES_MAX bytes, on the side the span says.
+    largest: what the head says. Ends after PAGE_BYTES_MAX bytes, on the side the span says.
     """
     below = path(key)
+    rows_max = rows_at_once(largest, _STEP)
     found: list[tuple[int, bytes]] = []
     size = 0
     first, to = span.first, span.to
     while first < to and size < limits.PAGE_BYTES_MAX:
-        step = range(max(first, to - _STEP), to) if span.from_end else range(first, min(to, first + _STEP))
+        step = range(max(first, to - rows_max), to) if span.from_end else range(first, min(to, first + rows_max))
         rows = yield Fetch(Family.ENTRIES, [row_key(below, position) for position in step])
         pairs = list(zip(step, rows, strict=True))
         if span.from_end:

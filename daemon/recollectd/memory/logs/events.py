@@ -24,7 +24,8 @@ class LogHead(Head, frozen=True):
     """Where a log stands.
 
     revision: the commit of the last change; incarnation: the commit that created it; rewritten: the commit that last
-    took items away, so that a reader knows whether positions it fetched still hold what its head spoke of.
+    took items away, so that a reader knows whether positions it fetched still hold what its head spoke of; largest: no
+    item or message has more bytes, so that a reader knows how many it may hold at once.
     """
 
     first: int
@@ -34,6 +35,7 @@ class LogHead(Head, frozen=True):
     rewritten: int
     created_at: int
     updated_at: int
+    largest: int  # nothing can be appended here any more: the fields of conversations' heads come next
 
 
 decode_head: Final = msgspec.msgpack.Decoder(LogHead).decode

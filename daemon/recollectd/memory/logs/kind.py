@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recollectd.memory.kind import KindSpec
 from recollectd.memory.logs import reads, writes
+from recollectd.memory.logs.caching import FOLLOWS
 from recollectd.memory.logs.events import EVENTS, LogHead
 from recollectd.protocol.messages import logs as messages
 from recollectd.protocol.messages.fields import Kind
@@ -12,6 +13,7 @@ KIND = KindSpec(
     kind=Kind.LOG,
     head=LogHead,
     events=EVENTS,
+    follows=FOLLOWS,
     writes={
         messages.LogAppend: writes.Append,
         messages.LogPopLast: writes.PopLast,

@@ -21,7 +21,7 @@ from recollectd.storage.keyspace import namespace_bytes, record_key
 
 def new_head(draft: Draft) -> LogHead:
     """Return the head of a log created by this commit."""
-    return LogHead(0, 0, draft.seq, draft.seq, draft.seq, draft.time, draft.time)
+    return LogHead(0, 0, draft.seq, draft.seq, draft.seq, draft.time, draft.time, 0)
 
 
 def cut(draft: Draft, key: bytes, head: LogHead, first: int, to: int) -> LogHead:
@@ -57,7 +57,10 @@ class Append(WriteOperation[messages.LogAppend]):
                 f"expected {request.if_next}, the next position is {head.next}", field="if_next"
             )
         first = head.next
-        head = structs.replace(head, next=first + len(request.items), revision=draft.seq, updated_at=draft.time)
+        largest = max(head.largest, *(memoryview(item).nbytes for item in request.items))
+        head = structs.replace(
+            head, next=first + len(request.items), revision=draft.seq, updated_at=draft.time, largest=largest
+        )
         draft.put(self._key, head)
         draft.emit(Appended(self._key, head, first, request.items))
         return messages.LogAppended(first, head.next, head.updated_at)
@@ -136,7 +139,7 @@ class PopLast(WriteOperation[messages.LogPopLast]):
         self._items = ()
         if self._head is not None:
             span = entries.span_of(self._head, self.request.count, last=self.request.count)
-            self._items = (yield from fetch_items(self._key, span)) or ()
+            self._items = (yield from fetch_items(self._key, self._head, span)) or ()
 
     def write(self, draft: Draft) -> messages.LogPage:
         """Cut off what was read, if the log is still as it was."""
@@ -179,7 +182,7 @@ class Copy(WriteOperation[messages.LogCopy]):
             return
         position, size = head.first, 0
         while position < head.next:
-            found = yield from entries.fetch(self._key, entries.Span(position, head.next))
+            found = yield from entries.fetch(self._key, entries.Span(position, head.next), head.largest)
             if found is None:
                 self._head = None  # changed meanwhile: write will find it stale
                 return
@@ -206,7 +209,7 @@ class Copy(WriteOperation[messages.LogCopy]):
             raise errors.NotFound("there is no such log", field="log_id")
         if draft.get(self._target) is not None:
             raise errors.AlreadyExists("there is a log with this id", field="target_id")
-        copied = structs.replace(new_head(draft), first=head.first, next=head.next)
+        copied = structs.replace(new_head(draft), first=head.first, next=head.next, largest=head.largest)
         draft.put(self._target, copied)
         stored = tuple(stored_at for stored_at, _ in self._items)
         draft.emit(Appended(self._target, copied, head.first, tuple(value for _, value in self._items), stored))

@@ -37,6 +37,7 @@ KIND = KindSpec(
     kind=Kind.SETTINGS,
     head=HistoryPolicy,
     events={SettingsChanged: (apply_settings_changed, describe_settings_changed)},
+    follows={},
     writes={NamespaceConfigure: Configure},
     reads={NamespaceList: ListNamespaces},
 )

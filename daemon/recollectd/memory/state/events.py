@@ -34,7 +34,8 @@ _DELETES_MAX: Final = 8
 class StateHead(Head, frozen=True):
     """Where a record stands. Times in microseconds; expires_at and ttl_us are 0 for a record that does not expire.
 
-    revision: the commit of the last change; deleted: the newest version is a deletion or an expiry.
+    revision: the commit of the last change; deleted: the newest version is a deletion or an expiry; largest: no version
+    has a value of more bytes, so that a reader knows how many it may hold at once.
     """
 
     version: int
@@ -46,6 +47,7 @@ class StateHead(Head, frozen=True):
     ttl_us: int = 0
     sliding: bool = False
     deleted: bool = False
+    largest: int = 0
 
     def alive(self, time: int) -> bool:
         """Return whether the record is there at a journal time: from expires_at on it is not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recollectd.memory.kind import KindSpec
 from recollectd.memory.state import reads, writes
+from recollectd.memory.state.caching import FOLLOWS
 from recollectd.memory.state.events import EVENTS, StateHead
 from recollectd.protocol.messages import state as messages
 from recollectd.protocol.messages.fields import Kind
@@ -12,6 +13,7 @@ KIND = KindSpec(
     kind=Kind.STATE,
     head=StateHead,
     events=EVENTS,
+    follows=FOLLOWS,
     writes={
         messages.StatePut: writes.Put,
         messages.StatePutMany: writes.PutMany,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
 
 from recollectd.memory import walks
+from recollectd.memory.holding import HELD_BYTES_MAX, rows_at_once
 from recollectd.memory.kind import NEVER, Fetch, Reading, ReadOperation, Rows, View
+from recollectd.memory.state.caching import fill_absent, fill_record
 from recollectd.memory.state.events import StateHead, VersionRow, decode_head, unpack_version
 from recollectd.memory.state.writes import optional_time
 from recollectd.protocol import errors, limits
@@ -29,9 +31,13 @@ from recollectd.protocol.messages.state import (
 )
 from recollectd.storage.keyspace import Family, path, record_key, row_key, split_record_key
 
+if TYPE_CHECKING:
+    from recollectd._native.hot_reads import HotReads
+
 # A version can be pruned between the reads of head and value; more than a few times in a row means a lost row.
 _TRIES: Final = 100
 _VERSIONS_STEP: Final = 64
+_RECORDS_STEP: Final = 512
 
 
 def fetch_head(key: bytes) -> Generator[Fetch, Rows, StateHead | None]:
@@ -68,12 +74,22 @@ class Get(ReadOperation[StateGet]):
         if request.version == 0:
             raise errors.InvalidArgument("versions count from 1", field="version")
 
+    @property
+    def _current(self) -> bool:
+        """Whether it reads the record as it is now."""
+        return self.request.version is None and self.request.as_of is None
+
+    def cached(self, reads: HotReads) -> bytes | None:
+        """Ask for the record as it is now."""
+        return reads.get(self._key) if self._current else None
+
     def read(self, view: View) -> Reading:
         """Fetch the head, then the version it (or the request) names."""
         request = self.request
         for _ in range(_TRIES):
             head = yield from fetch_head(self._key)
-            if head is None:
+            if head is None or (head.deleted and self._current):
+                view.found(fill_absent(self._key))
                 return Absent()
             if request.as_of is not None:
                 version = yield from self._version_at(head, request.as_of, view.time)
@@ -85,8 +101,10 @@ class Get(ReadOperation[StateGet]):
                 return Absent()
             row = yield from fetch_version(self._key, version)
             if row is not None:
-                if head.sliding and request.version is None and request.as_of is None:
-                    view.touched(self._key, head.expires_at)
+                if self._current:
+                    view.found(fill_record(self._key, head, row.value))
+                    if head.sliding:
+                        view.touched(self._key, head.expires_at)
                 return Absent() if row.absent else _record(request.key, head, version, row)
         raise AssertionError(f"version {version} of a record is not on disk")
 
@@ -133,14 +151,18 @@ class GetMany(ReadOperation[StateGetMany]):
         )
         self.keys = self._keys
 
+    def cached(self, reads: HotReads) -> bytes | None:
+        """Ask for all of them."""
+        return reads.get_many(self._keys)
+
     def read(self, view: View) -> Reading:
         """Fetch all heads, then all values; what was pruned in between again."""
         records: list[StateRecord | None] = []
         at, size = 0, 0
         while at < len(self._keys) and size < limits.PAGE_BYTES_MAX:
-            step = range(at, min(at + 512, len(self._keys)))
+            step = range(at, min(at + _RECORDS_STEP, len(self._keys)))
             found = yield from records_of(
-                [self._keys[index] for index in step], [self.request.keys[index] for index in step], view
+                [self._keys[index] for index in step], [self.request.keys[index] for index in step], view, fills=True
             )
             for record in found:
                 records.append(record)
@@ -151,27 +173,50 @@ class GetMany(ReadOperation[StateGetMany]):
         return StateRecords(tuple(records))
 
 
-def records_of(keys: list[bytes], names: list[str], view: View) -> Generator[Fetch, Rows, list[StateRecord | None]]:
-    """Fetch records by key, None where absent, in order."""
+def records_of(
+    keys: list[bytes], names: list[str], view: View, *, fills: bool = False
+) -> Generator[Fetch, Rows, list[StateRecord | None]]:
+    """Fetch records by key, None where absent, in order: the first of them, as many as may be held at once.
+
+    fills: what is found may go into the value cache."""
     found: dict[bytes, StateRecord] = {}
     missing = dict(zip(keys, names, strict=True))
     for _ in range(_TRIES):
         rows = yield Fetch(Family.HEADS, tuple(missing))
         heads = {key: decode_head(row) for key, row in zip(missing, rows, strict=True) if row is not None}
         alive = {key: head for key, head in heads.items() if head.alive(view.time)}
+        keys, alive = _held_at_once(keys, alive)
+        if fills:
+            for key in missing:
+                if key not in heads or heads[key].deleted:
+                    view.found(fill_absent(key))
         values = yield Fetch(Family.VALUES, [row_key(path(key), head.version) for key, head in alive.items()])
         again: dict[bytes, str] = {}
         for (key, head), value in zip(alive.items(), values, strict=True):
             if value is None:
                 again[key] = missing[key]
             else:
-                found[key] = _record(missing[key], head, head.version, unpack_version(value))
+                row = unpack_version(value)
+                found[key] = _record(missing[key], head, head.version, row)
+                if fills:
+                    view.found(fill_record(key, head, row.value))
                 if head.sliding:
                     view.touched(key, head.expires_at)
         if not again:
             return [found.get(key) for key in keys]
         missing = again
     raise AssertionError("versions of records are not on disk")
+
+
+def _held_at_once(keys: list[bytes], heads: dict[bytes, StateHead]) -> tuple[list[bytes], dict[bytes, StateHead]]:
+    """Return as many of the first keys, at least one, as have values that may be held at once, and their heads."""
+    room = HELD_BYTES_MAX
+    for index, key in enumerate(keys):
+        room -= heads[key].largest if key in heads else 0
+        if room < 0 and index:
+            kept = keys[:index]
+            return kept, {key: heads[key] for key in kept if key in heads}
+    return keys, heads
 
 
 class History(ReadOperation[StateHistory]):
@@ -194,7 +239,8 @@ class History(ReadOperation[StateHistory]):
         newest = head.version if request.before_version is None else min(head.version, request.before_version - 1)
         size = 0
         while newest >= head.first_version and len(versions) < request.limit and size < limits.PAGE_BYTES_MAX:
-            oldest = max(head.first_version, newest - min(_VERSIONS_STEP, request.limit - len(versions)) + 1)
+            step = rows_at_once(head.largest, min(_VERSIONS_STEP, request.limit - len(versions)))
+            oldest = max(head.first_version, newest - step + 1)
             numbers = range(newest, oldest - 1, -1)
             rows = yield Fetch(Family.VALUES, [row_key(path(self._key), number) for number in numbers])
             for number, data in zip(numbers, rows, strict=True):
@@ -241,11 +287,12 @@ class Scan(ReadOperation[StateScan]):
                 empty = VersionRow(head.created_at, head.updated_at, head.expires_at, False, b"\xc0")
                 records.append(_record(split_record_key(key)[2], head, head.version, empty))
             return StatePage(tuple(records), walked.cursor, valid_until)
-        size = 0
-        for start in range(0, len(walked.heads), 256):
-            keys = [key for key, _ in walked.heads[start : start + 256]]
+        size, at = 0, 0
+        while at < len(walked.heads):
+            keys = [key for key, _ in walked.heads[at : at + _RECORDS_STEP]]
             found = yield from records_of(keys, [split_record_key(key)[2] for key in keys], view)
-            for key, record in zip(keys, found, strict=True):
+            at += len(found)
+            for key, record in zip(keys, found, strict=False):  # `found` is of the first keys
                 if record is not None:  # deleted since the walk: as if the walk had come later
                     records.append(record)
                     size += memoryview(record.value).nbytes

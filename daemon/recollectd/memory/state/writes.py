@@ -71,9 +71,10 @@ def first_kept(draft: Draft, key: bytes, head: StateHead) -> int:
 def put(draft: Draft, key: bytes, value: Raw, ttl_us: int | None, sliding: bool) -> StateStored:
     """Write one value; return what the caller is told."""
     before = settle_expiry(draft, key)
+    size = memoryview(value).nbytes
     expires_at = end_of_life(draft.time, ttl_us)
     if before is None:
-        head = StateHead(1, 1, draft.seq, draft.time, draft.time, expires_at, ttl_us or 0, sliding)
+        head = StateHead(1, 1, draft.seq, draft.time, draft.time, expires_at, ttl_us or 0, sliding, largest=size)
         draft.emit(Written(key, head, value))
     else:
         head = StateHead(
@@ -85,6 +86,7 @@ def put(draft: Draft, key: bytes, value: Raw, ttl_us: int | None, sliding: bool)
             expires_at,
             ttl_us or 0,
             sliding,
+            largest=max(size, before.largest),
         )
         draft.emit(Written(key, head, value, before.expires_at, before.first_version))
     draft.put(key, head)
@@ -181,7 +183,6 @@ class Touch(WriteOperation[StateTouch]):
     """Sets the time to live anew."""
 
     __slots__ = ("_key",)
-    frees = True
 
     def __init__(self, request: StateTouch) -> None:
         super().__init__(request)

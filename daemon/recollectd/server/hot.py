@@ -1,0 +1,138 @@
+"""The hot path, wired to the daemon: the value cache follows what is applied and takes up what cold reads find, and
+connections are served from it in native code.
+
+Without its native modules there is none of it: every read goes to a worker thread, with the same answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from recollectd.config.environment import NATIVE_REQUIRED, Way, switches
+from recollectd.memory.commits import FOLLOWS, Commit
+from recollectd.memory.kind import Fill, ReadOperation
+from recollectd.protocol import limits
+from recollectd.protocol.table import REQUEST_BY_TAG
+from recollectd.server.connection import Connection
+from recollectd.server.intake import Intake, PlainIntake, why_unframed
+
+try:
+    from recollectd._native import hot_reads, intake, value_cache
+except ImportError as error:
+    MISSING = str(error)
+else:
+    MISSING = ""
+
+log = logging.getLogger("recollectd.hot")
+
+
+class NativeMissing(Exception):
+    """The native hot path is required and not there; the message says what to do."""
+
+
+def way_of_reads() -> Way:
+    """Return which way reads go. Raises NativeMissing, ValueError for a switch that is set to what there is not."""
+    required, wanted = switches()
+    if MISSING and required:
+        raise NativeMissing(f"{MISSING} ({NATIVE_REQUIRED} is set)")
+    return Way.OFF if MISSING else wanted
+
+
+class HotPath:
+    """The value cache and those who use it. Lives on the event loop."""
+
+    def __init__(
+        self,
+        way: Way,
+        *,
+        cache_bytes: int,
+        position: int,
+        now: Callable[[], int],
+        time: Callable[[], float],
+        touched: Callable[[list[tuple[bytes, int]]], None],
+        bytes_in_flight_max: int,
+        request_bytes: int,
+    ) -> None:
+        self._native = way is Way.ON
+        self._time = time
+        self.cache: value_cache.ValueCache | None = None
+        self.reads: hot_reads.HotReads | None = None
+        if MISSING:
+            log.warning("there is no value cache, and reads are slower than they could be: %s", MISSING)
+        if way is Way.OFF:
+            return
+        bounded = min(max(cache_bytes, value_cache.BYTES_MIN), value_cache.BYTES_MAX)
+        try:
+            self.cache = value_cache.ValueCache(bounded, int.from_bytes(os.urandom(8), "little"))
+        except OSError as error:
+            log.error("there is no value cache, and reads are slower: no room for %d bytes: %s", bounded, error)
+            return
+        self.reads = hot_reads.HotReads(
+            self.cache,
+            now_us=now,
+            touched=touched,
+            limits=limits.table(),
+            bytes_in_flight_max=bytes_in_flight_max,
+            request_bytes=request_bytes,
+        )
+        self.reads.position = position
+
+    def make_intake(self, connection: Connection) -> Intake:
+        """Return what a new connection's bytes go through."""
+        if self._native and self.reads is not None:
+            return intake.Intake(
+                self.reads,
+                begin=connection.begin,
+                take=connection.take,
+                unframed=lambda start: connection.lose_framing(why_unframed(start)),
+                time=self._time,
+            )
+        return PlainIntake(
+            begin=connection.begin, take=connection.take, unframed=connection.lose_framing, time=self._time
+        )
+
+    def cached(self, operation: ReadOperation[Any]) -> bytes | None:
+        """Return the reply to a read if the cache has it."""
+        return None if self.reads is None else operation.cached(self.reads)
+
+    def note_in_flight(self, size: int) -> None:
+        """So many bytes of requests are in flight on all connections."""
+        if self.reads is not None:
+            self.reads.bytes_in_flight = size
+
+    def fill(self, read_at: int, fills: list[Fill]) -> None:
+        """Take up what a read found that began when commit `read_at` was the last one applied."""
+        if self.cache is not None:
+            for fill in fills:
+                fill(self.cache, read_at)
+
+    def on_applied(self, last_seq: int, applied: list[tuple[int, Commit]]) -> None:
+        """Follow what is applied; before anybody hears of it."""
+        if self.cache is None or self.reads is None:
+            return
+        try:
+            for seq, commit in applied:
+                for event in commit.events:
+                    follow = FOLLOWS.get(type(event))
+                    if follow is not None:
+                        follow(self.cache, seq, event)
+        except Exception:
+            log.exception("the value cache could not follow commit %d and begins anew", last_seq)
+            self.cache.clear(last_seq)
+        self.reads.position = last_seq
+
+    def operations(self) -> dict[type, int]:
+        """Return how many requests were answered in native code, by type."""
+        answered = {} if self.reads is None else self.reads.answered()
+        return {REQUEST_BY_TAG[tag]: count for tag, count in answered.items()}
+
+    def status(self) -> dict[str, Any]:
+        """Return the cache's figures; nothing without one."""
+        if self.cache is None or self.reads is None:
+            return {}
+        hits, misses = self.reads.hits, self.reads.misses
+        ratio = round(hits / (hits + misses), 4) if hits + misses else 0.0
+        return {**self.cache.statistics(), "hits": hits, "misses": misses, "hit_ratio": ratio}
