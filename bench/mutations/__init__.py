@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.machine import ROOT
-from bench.mutations.specs import MUTATIONS, Mutation
+from bench.mutations.specs import MUTATIONS, SOUND, Mutation
 from bench.report import Report
 
 _LEFT_OUT: Final = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", ".benchmarks")
@@ -32,6 +32,10 @@ ENOUGH: Final = 4
 
 class AnchorMissing(RuntimeError):
     """The source a mutation changes is not what the mutation expects."""
+
+
+class MutantWrecked(RuntimeError):
+    """A mutant does not even do its ordinary work: that it is noticed says nothing of the tests."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -79,12 +83,15 @@ def copy_tree(target: Path) -> Path:
 
 
 def _try(mutation: Mutation, target: Path, *, all_tests: bool, enough: int) -> list[str]:
-    """Return the tests that catch a mutation."""
+    """Return the tests that catch a mutation. Raises MutantWrecked."""
     tree = copy_tree(target)
     for change in mutation.replacements:
         (tree / change.path).write_text(changed(change.path, tree, change.anchor, change.instead))
     if mutation.native:
         build(tree)
+    wrecked = failing_tests(tree, list(SOUND))
+    if wrecked:
+        raise MutantWrecked(f"{mutation.name!r} breaks more than its promise: {_told(wrecked)}")
     caught = failing_tests(tree, [suite for suite in mutation.suites if (tree / suite).exists()], enough=enough)
     if not caught and all_tests:
         caught = failing_tests(tree, ["tests"], enough=enough)

@@ -261,6 +261,25 @@ def test_guards_see_what_is_on_its_way(machine: Machine) -> None:
         assert versions == [1, 2]
 
 
+def test_an_undisturbed_daemon_does_its_work(machine: Machine) -> None:
+    """Without crash, retry or contention: what any daemon must do, also one with a promise broken on purpose."""
+    machine.start()
+    with machine.connect() as connection:
+        for number in range(1, 101):
+            stored = connection.call(put(f"k{number % 10}"), number=number)
+            assert isinstance(stored, StateStored)
+            assert stored.version == (number + 9) // 10
+        assert isinstance(
+            connection.call_raw(table.encode(put("async")), number=101, flags=FLAG_ASYNC).decode(), StateStored
+        )
+        connection.call(LogAppend(NAMESPACE, "log", (ONE,)), number=102)
+    assert machine.daemon.terminate() == 0
+    machine.start()
+    with machine.connect() as connection:
+        assert all(there(connection, f"k{number}") for number in range(10))
+        assert there(connection, "async")
+
+
 def test_the_absent_stay_absent(machine: Machine) -> None:
     """The tests above ask whether records are there: that asking can fail."""
     machine.start()

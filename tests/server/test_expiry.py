@@ -10,6 +10,7 @@ from recollectd.protocol import errors
 from recollectd.protocol.messages import connection as messages
 from recollectd.protocol.messages import state, transactions
 from recollectd.protocol.messages.fields import Kind
+from recollectd.server import chores
 from recollectd.server.clock import Clock
 from recollectd.storage.engine_errors import EngineStalled
 from recollectd.storage.keyspace import INDEX_SESSION, Family
@@ -249,7 +250,7 @@ def test_sessions_in_use_do_not_keep_others_from_being_forgotten(
     make_daemon: MakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Silent but connected ones come first in the list of which a bounded number is looked at."""
-    monkeypatch.setattr("recollectd.server.chores._FORGET_MAX", 5)
+    monkeypatch.setattr(chores, "_FORGET_MAX", 5)
     manual = make_daemon(server__session_retention_s=600)
     manual.daemon.chores.start()
     for peer in [manual.connect() for _ in range(6)]:

@@ -117,8 +117,8 @@ Keep no more than {client_number_span_max} numbers between the lowest unanswered
 below what is remembered gets `OUTCOME_UNKNOWN` and is not executed.
 
 A session without a write for two hours (an option of the daemon) is forgotten. A hello with a forgotten id begins a
-new session: `Welcome` carries another id than was asked for. The numbers then count anew from 1; writes that were never sent get
-new ones, and the outcome of those that were sent and not answered is unknown.
+new session: `Welcome` carries another id than was asked for. The numbers then count anew from 1; writes that were
+never sent get new ones, and the outcome of those that were sent and not answered is unknown.
 """
 
 ORDER: Final = """\
