@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from recollectd.testing import Daemon
 
 from recollectd.cli.root import root
 from recollectd.client import Client
+from recollectd.testing import Daemon
 from support.journal_images import until
 
 CONVERSATIONS = 3
