@@ -79,7 +79,7 @@ def main() -> None:
                 self.extensions,
                 build_dir=None if DEBUG else "build/cython",  # coverage finds a .pyx only through the C beside it
                 annotate=DEBUG,
-                include_path=["native"],  # where the declarations of headers are (recollectd_*.pxd)
+                include_path=["native", "daemon"],  # declarations of headers, and of modules for each other (*.pxd)
                 compiler_directives={"language_level": "3", "linetrace": DEBUG},
             )
             for extension, translated in zip(self.extensions, generated, strict=True):

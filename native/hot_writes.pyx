@@ -1,65 +1,55 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The short way of plain puts of state records: from a frame's bytes to a commit that waits for the journal.
+"""The short way of plain writes: from a frame's bytes to a commit that waits for the journal.
 
-A put goes this way when nothing about it needs more than a look: its record's head is at hand, its session knows it for
-new, nothing in its lane waits. Every other write, and every put in doubt, goes the ordinary way through
+A write goes this way when nothing about it needs more than a look: its record's head is at hand, its session knows it
+for new, nothing in its lane waits. Every other write, and every one in doubt, goes the ordinary way through
 recollectd/server/writes.py. Both ways share everything that is true about writes on their way: the sequencer's order
 and facts, the sessions, the lanes, the committer's queue. So they mix in any order.
 
-Lives on the event loop. What must be looked up once in a turn of the loop (time, room) is looked up by the first put.
+Lives on the event loop. What must be looked up once in a turn of the loop (time, room) is looked up by the first write.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from recollectd_hot_put cimport (
-    CACHE_KEY_BYTES_MAX, HOT_ANY_VERSION, HOT_DELETES_MAX, HOT_FAMILY_HEADS, HOT_FAMILY_VALUES,
-    HOT_REQUEST_HEADER_BYTES, HOT_ROW_DELETE, HOT_ROW_DELETE_RANGE, HOT_ROW_PUT, HOT_STATE_PUT,
-    HOT_VERSION_ROW_BYTES, hot_author, hot_commit, hot_commit_bytes_max, hot_desk, hot_head, hot_put, hot_read_put,
-    hot_request_id, hot_write_commit, hot_write_path, hot_write_row_number, hot_write_version,
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from recollectd_hot_commit cimport (
+    HOT_REQUEST_HEADER_BYTES, HOT_TAGS, hot_author, hot_desk, hot_floor, hot_read_write, hot_write, hot_write_path,
+    hot_write_row_number,
 )
 
-# A frame's message begins with the head of an array of 4 to 15 fields and the tag.
+# A message on the short way begins with the head of an array of 3 to 15 fields and a tag of one byte.
 cdef enum:
-    FIELDS_MIN = 0x94
+    FIELDS_MIN = 0x93
     FIELDS_MAX = 0x9F
 
-# What is in them is done with before the next frame's turn.
-cdef hot_put PUT
-cdef enum:
-    SCRATCH_BYTES = 131072
-cdef uint8_t SCRATCH[SCRATCH_BYTES]
+
+cdef class HotKind:
+    cdef bint read(self, const uint8_t *frame, uint64_t frame_bytes, const hot_desk *desk):
+        return False
+
+    cdef HotWrite make(self, before, HotWrites writes, uint64_t seq, uint64_t time, hot_author *author):
+        return None
 
 
 @cython.final
 cdef class HotWrites:
-    cdef object _reads  # it owns what _desk points at
-    cdef const hot_desk *_desk
-    cdef object _ways, _facts, _sequencer, _ranges, _policies
-    cdef dict _overlay
-    cdef object _known
-    cdef dict _sessions, _underway
-    cdef object _ready, _new_head, _remember
-    cdef list _dirty
-    cdef uint64_t _now_us  # 0: not looked up in this turn
-    cdef double _began
-    cdef int64_t _room_bytes
-    cdef readonly int64_t bytes_in_flight, unapplied_bytes
-    cdef readonly uint64_t puts
-    cdef double _slow_s, _slowest_s, _ended
-
-    def __cinit__(self, reads, ways, *, double slow_s):
+    def __cinit__(self, reads, ways, dict kinds not None, *, double slow_s):
         self._reads = reads
         self._desk = <const hot_desk *>PyCapsule_GetPointer(reads.pointer(), b"recollectd.desk")
-        self._ways = ways
+        self.ways = ways
         self._sequencer, self._facts = ways.sequencer, ways.sequencer.facts
-        self._ranges, self._policies = ways.sequencer.ranges, ways.sequencer.policies
+        self._ranges, self._changed = ways.sequencer.ranges, ways.sequencer.ranges.changed
         self._overlay, self._known = self._facts.overlay, self._facts.known
         self._sessions, self._remember = ways.sessions.by_id, ways.sessions.remember
-        self._underway, self._ready, self._new_head = ways.underway, ways.ready, ways.new_head
+        self._underway, self._ready = ways.underway, ways.ready
         self._dirty = []
+        self._kinds = [kinds.get(tag) for tag in range(HOT_TAGS)]
+        self._counts = dict.fromkeys(kinds, 0)
         self._slow_s = slow_s
+
+    def taken(self):
+        return {tag: count for tag, count in self._counts.items() if count}
 
     def lane(self, connection, otherwise):
         cdef HotLane lane = HotLane.__new__(HotLane)
@@ -70,11 +60,11 @@ cdef class HotWrites:
 
     cdef bint _begin_turn(self) except -1:
         """Look up what holds for this turn of the loop."""
-        self._now_us = self._ways.now()
-        self._began = self._ways.time()
-        self._room_bytes = self._ways.room_bytes()
-        self._ways.call_soon(self.end_turn)
-        self._ways.wake()
+        self._now_us = self.ways.now()
+        self._began = self.ways.time()
+        self._room_bytes = self.ways.room_bytes()
+        self.ways.call_soon(self.end_turn)
+        self.ways.wake()
         return True
 
     def end_turn(self):
@@ -90,8 +80,16 @@ cdef class HotWrites:
             return (self._known[key],)
         return None
 
+    cdef int _note_range(self, HotWrite write) except -1:
+        """Note that its namespace changes, for guards of ranges."""
+        cdef bytes prefix = PyBytes_FromStringAndSize(PyBytes_AS_STRING(write.key), write.text_at)
+        if prefix in self._changed:
+            self._changed[prefix] = write.seq
+        else:
+            self._ranges.note(write.key, write.seq)
+        return 0
+
     def flush(self):
-        """Send the replies that `finish` has queued; call after the last of some."""
         cdef list dirty = self._dirty
         cdef HotLane lane
         if dirty:
@@ -100,21 +98,13 @@ cdef class HotWrites:
                 lane.dirty = False
                 lane.connection.flush_replies()
         if self._slowest_s > 0:
-            self._ways.note_slow(self._slowest_s)
+            self.ways.note_slow(self._slowest_s)
             self._slowest_s = 0
         self._ended = 0
 
 
 @cython.final
 cdef class HotLane:
-    cdef HotWrites writes
-    cdef object connection, otherwise, intake, lane, waiting
-    cdef dict tickets, by_key, readings, walks
-    cdef bytes session_id, principal
-    cdef bint dirty
-    cdef int64_t requests_max, bytes_max
-    cdef readonly int64_t requests_in_flight, bytes_in_flight
-
     def welcome(self, lane, intake, bytes session_id not None, str principal not None, int64_t requests_max,
                 int64_t bytes_max):
         self.requests_max = requests_max
@@ -130,101 +120,93 @@ cdef class HotLane:
         self.session_id = session_id
 
     def take(self, bytes frame not None):
-        if not self._put(frame):
+        if not self._take(frame):
             self.otherwise(frame)
 
-    cdef bint _put(self, bytes frame) except -1:
-        cdef const uint8_t *bytes_at = <const uint8_t *>PyBytes_AS_STRING(frame)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(frame)
+    cdef bint _take(self, bytes frame) except -1:
+        """Carry out a frame, if it is a write that needs not wait for anything."""
+        cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(frame)
+        cdef const uint8_t *message = start + HOT_REQUEST_HEADER_BYTES
+        cdef Py_ssize_t frame_bytes = PyBytes_GET_SIZE(frame)
         cdef HotWrites writes = self.writes
-        cdef const uint8_t *message = bytes_at + HOT_REQUEST_HEADER_BYTES
-        if (size < HOT_REQUEST_HEADER_BYTES + 2 or not FIELDS_MIN <= message[0] <= FIELDS_MAX
-                or message[1] != HOT_STATE_PUT or self.session_id is None or len(self.waiting) or self.walks):
+        cdef HotWrite write
+        cdef hot_write header
+        if (frame_bytes < HOT_REQUEST_HEADER_BYTES + 2 or not FIELDS_MIN <= message[0] <= FIELDS_MAX
+                or message[1] >= HOT_TAGS or self.session_id is None or len(self.waiting) or self.walks):
             return False
-        if not hot_read_put(&PUT, bytes_at, size, writes._desk.cache, &writes._desk.limits):
+        kind = <HotKind>writes._kinds[message[1]]
+        if kind is None or not hot_read_write(&header, start, frame_bytes, &writes._desk.limits):
             return False
-        key = PyBytes_FromStringAndSize(<char *>PUT.request.bytes, PUT.request.key.length)
-        if key in self.readings:
+        if not (<HotKind>kind).read(start, frame_bytes, writes._desk):
             return False
-        size -= HOT_REQUEST_HEADER_BYTES
-        if not self._has_room(size) or (writes._now_us == 0 and not writes._begin_turn()):
+        key = PyBytes_FromStringAndSize(<char *>(<HotKind>kind).subject.bytes, (<HotKind>kind).subject.key.length)
+        frame_bytes -= HOT_REQUEST_HEADER_BYTES
+        if key in self.readings or not self._has_room(frame_bytes) or not self._is_new(&header):
             return False
-        if writes._room_bytes < size:
+        if writes._now_us == 0:
+            writes._begin_turn()
+        known = writes._look_up(key) if writes._room_bytes >= frame_bytes else None
+        if known is None:
             return False
-        known = writes._look_up(key)
-        if known is None or not self._is_new():
+        write = self._make(<HotKind>kind, (<tuple>known)[0], &header)
+        if write is None:
             return False
-        return self._sequence(key, (<tuple>known)[0], hot_request_id(bytes_at), size)
+        write.key, write.size, write.text_at = key, frame_bytes, (<HotKind>kind).subject.text_at
+        self._enter(write)
+        writes._counts[message[1]] += 1
+        return True
 
     cdef bint _has_room(self, int64_t size) except -1:
         cdef const hot_desk *desk = self.writes._desk
-        return (self.requests_in_flight + <int64_t>self.intake.requests_in_flight
-                < self.requests_max
-                and self.bytes_in_flight + <int64_t>self.intake.bytes_in_flight + size
-                <= self.bytes_max
+        return (self.requests_in_flight + <int64_t>self.intake.requests_in_flight < self.requests_max
+                and self.bytes_in_flight + <int64_t>self.intake.bytes_in_flight + size <= self.bytes_max
                 and desk.bytes_in_flight + self.writes.bytes_in_flight + size + desk.request_bytes
                 <= desk.bytes_in_flight_max)
 
-    cdef bint _is_new(self) except -1:
+    cdef bint _is_new(self, hot_write *write) except -1:
         """Whether the session says for certain that this number was never sent before."""
-        number = PUT.number
+        number = write.number
         session = self.writes._sessions.get(self.session_id)
-        if session is None or PUT.number < <uint64_t>session.floor or number in <dict>session.outcomes:
+        if session is None or write.number < <uint64_t>session.floor or number in <dict>session.outcomes:
             return False
         underway = self.writes._underway.get(self.session_id)
         return underway is None or (number not in <dict>underway.tickets
-                                    and PUT.number >= <uint64_t>underway.floor)
+                                    and write.number >= <uint64_t>underway.floor)
 
-    cdef bint _sequence(self, bytes key, before, uint32_t request_id, int64_t size) except -1:
+    cdef HotWrite _make(self, HotKind kind, before, hot_write *header):
         cdef HotWrites writes = self.writes
-        cdef HotWrite write
-        cdef hot_head head
-        cdef uint64_t previous_first = 0, version = 0, count
         cdef uint64_t seq = <uint64_t>writes._sequencer.last_seq + 1
         cdef uint64_t time = max(writes._now_us, <uint64_t>writes._sequencer.last_time)
-        head.revision, head.updated_at, head.created_at, head.largest = seq, time, time, PUT.value_bytes
-        if before is None:
-            head.version = head.first_version = 1
-        else:
-            if before.expires_at:
-                return False
-            version, previous_first = before.version, before.first_version
-            count = writes._policies.of(key).count
-            head.version = version + 1
-            head.first_version = previous_first if not count or version + 2 < previous_first + count \
-                else version + 2 - count
-            head.largest = max(head.largest, <uint64_t>before.largest)
-            if before.deleted:
-                version = 0
-            else:
-                head.created_at = before.created_at
-        if PUT.if_version != HOT_ANY_VERSION and PUT.if_version != version:
-            return False
-        write = HotWrite.__new__(HotWrite)
-        write.lane, write.key, write.head, write.request_id, write.size = self, key, head, request_id, size
-        write.seq, write.time, write.began = seq, time, writes._began
-        write.text_at = PUT.request.text_at
-        write.previous_first = previous_first
-        if not write.encode():
-            return False
-        self._enter(write)
-        return True
+        cdef hot_author author
+        cdef HotWrite write
+        author.principal = <const uint8_t *>PyBytes_AS_STRING(self.principal)
+        author.principal_bytes = <unsigned int>PyBytes_GET_SIZE(self.principal)
+        author.session_id = <const uint8_t *>PyBytes_AS_STRING(self.session_id)
+        author.session_id_bytes = <unsigned int>PyBytes_GET_SIZE(self.session_id)
+        author.number, author.floor, author.digest = header.number, hot_floor(header), header.digest
+        write = kind.make(before, writes, seq, time, &author)
+        if write is not None:
+            write._lane, write.seq, write.time, write.began = self, seq, time, writes._began
+            write.number, write.floor, write.digest = author.number, author.floor, author.digest
+            write.request_id = header.request_id
+        return write
 
     cdef int _enter(self, HotWrite write) except -1:
-        """From here on the put is on its way."""
+        """From here on the write is on its way."""
         cdef HotWrites writes = self.writes
-        cdef hot_head *head = &write.head
-        fact = writes._new_head(head.version, head.first_version, head.revision, head.created_at, head.updated_at,
-                                0, 0, False, False, head.largest)
+        cdef int64_t payload_bytes = PyBytes_GET_SIZE(write.payload)
         seq = write.seq
         number = write.number
         writes._sequencer.last_seq = seq
         writes._sequencer.last_time = write.time
-        writes._overlay[write.key] = (seq, fact)
-        writes._ranges.note(write.key, seq)
+        writes._overlay[write.key] = (seq, write._head)
+        if write._more is not None:
+            for key, fact in write._more:
+                writes._overlay[key] = (seq, fact)
+        writes._note_range(write)
         underway = writes._underway.get(self.session_id)
         if underway is None:
-            underway = writes._underway[self.session_id] = writes._ways.new_underway()
+            underway = writes._underway[self.session_id] = writes.ways.new_underway()
         (<dict>underway.tickets)[number] = write
         if <uint64_t>underway.floor < write.floor:
             underway.floor = write.floor
@@ -235,14 +217,13 @@ cdef class HotLane:
         self.requests_in_flight += 1
         self.bytes_in_flight += write.size
         writes.bytes_in_flight += write.size + writes._desk.request_bytes
-        writes.unapplied_bytes += PyBytes_GET_SIZE(write.payload)
-        writes._room_bytes -= PyBytes_GET_SIZE(write.payload)
-        writes.puts += 1
+        writes.taken_bytes += payload_bytes
+        writes._room_bytes -= payload_bytes
         writes._ready.append(write)
         return 0
 
     cdef int _leave(self, HotWrite write) except -1:
-        """The put has ended, as Lane.leave does it."""
+        """The write has ended, as Lane.leave does it."""
         cdef HotWrites writes = self.writes
         number = write.number
         self.requests_in_flight -= 1
@@ -268,114 +249,62 @@ cdef class HotLane:
         return 0
 
 
-@cython.final
 @cython.no_gc
-@cython.freelist(1024)
 cdef class HotWrite:
-    """A put on its way; what the committer needs of it, and what others on the lane see of a ticket."""
-    cdef HotLane lane
-    cdef readonly bytes key
-    cdef readonly uint64_t seq
-    cdef readonly uint64_t time
-    cdef readonly bytes payload
-    cdef list _waiters
-    cdef readonly object outcome
-    cdef hot_head head
-    cdef readonly uint64_t digest
-    cdef uint64_t number, floor
-    cdef hot_commit at  # where the parts of the payload lie
-    cdef uint64_t value_bytes, previous_first
-    cdef uint32_t text_at, request_id
-    cdef int64_t size
-    cdef double began
-
-    cdef bint encode(self) except -1:
-        """Make the journal entry; False when it is too large for this way."""
-        cdef hot_author author
-        cdef hot_commit commit
-        cdef HotLane lane = self.lane
-        self.number, self.digest = PUT.number, PUT.digest
-        self.floor = PUT.number - PUT.span if PUT.number > PUT.span else 1
-        author.principal = <const uint8_t *>PyBytes_AS_STRING(lane.principal)
-        author.principal_bytes = <uint32_t>PyBytes_GET_SIZE(lane.principal)
-        author.session_id = <const uint8_t *>PyBytes_AS_STRING(lane.session_id)
-        author.session_id_bytes = <uint32_t>PyBytes_GET_SIZE(lane.session_id)
-        author.number, author.floor, author.digest = self.number, self.floor, self.digest
-        if hot_commit_bytes_max(&PUT, &author) > SCRATCH_BYTES:
-            return False
-        commit = hot_write_commit(SCRATCH, self.time, &PUT, &author, &self.head, self.previous_first)
-        self.payload = PyBytes_FromStringAndSize(<char *>SCRATCH, commit.bytes)
-        self.at, self.value_bytes = commit, PUT.value_bytes
-        return True
+    """A write on its way; what the committer needs of it, and what others on the lane see of a ticket."""
 
     cdef bytes part(self, uint64_t at, uint64_t count):
         return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.payload) + at, count)
 
+    cdef uint64_t path(self, uint8_t *to):
+        """Write the path of the rows below its record."""
+        return hot_write_path(to, <const uint8_t *>PyBytes_AS_STRING(self.key), PyBytes_GET_SIZE(self.key),
+                              self.text_at)
+
     # -- the way to its end ---------------------------------------------------------------------------------------------
 
-    def add_rows(self, list rows not None):
-        """Add the rows of state.events.apply_written."""
-        cdef uint8_t path[2 * CACHE_KEY_BYTES_MAX + 16]
-        cdef uint64_t path_bytes, version
-        cdef bytes row = PyBytes_FromStringAndSize(NULL, HOT_VERSION_ROW_BYTES + self.value_bytes)
-        path_bytes = hot_write_path(path, <const uint8_t *>PyBytes_AS_STRING(self.key), PyBytes_GET_SIZE(self.key),
-                                    self.text_at)
-        hot_write_version(<uint8_t *>PyBytes_AS_STRING(row), &self.head,
-                          <const uint8_t *>PyBytes_AS_STRING(self.payload) + self.at.value_at, self.value_bytes)
-        rows.append((HOT_ROW_PUT, HOT_FAMILY_HEADS, self.key, self.part(self.at.head_at, self.at.head_bytes)))
-        rows.append((HOT_ROW_PUT, HOT_FAMILY_VALUES, row_key(path, path_bytes, self.head.version), row))
-        if self.previous_first == 0 or self.previous_first >= self.head.first_version:
-            return
-        if self.head.first_version - self.previous_first > <uint64_t>HOT_DELETES_MAX:
-            rows.append((HOT_ROW_DELETE_RANGE, HOT_FAMILY_VALUES, row_key(path, path_bytes, self.previous_first),
-                         row_key(path, path_bytes, self.head.first_version)))
-            return
-        for version in range(self.previous_first, self.head.first_version):
-            rows.append((HOT_ROW_DELETE, HOT_FAMILY_VALUES, row_key(path, path_bytes, version), b""))
-
     def written(self):
-        """Nothing is told before it is durable: an asynchronous put goes the ordinary way."""
+        """Nothing is told before it is durable: an asynchronous write goes the ordinary way."""
 
     def applied(self):
-        """Bring along what is known of its record and its session."""
-        cdef HotWrites writes = self.lane.writes
+        cdef HotWrites writes = self._lane.writes
         held = writes._overlay.get(self.key)
         seq = self.seq
         if held is not None and (<tuple>held)[0] == seq:
             del writes._overlay[self.key]
-            writes._facts.keep(self.key, (<tuple>held)[1])
-        reply = self.part(self.at.reply_at, self.at.reply_bytes)
+            known = self.key in writes._known
+            writes._known[self.key] = (<tuple>held)[1]
+            if not known:
+                writes._facts.shrink()
+        if self._more is not None:
+            writes._facts.applied([key for key, _ in self._more], seq)
+        reply = self.part(self.reply_at, self.reply_bytes)
         self.outcome = (seq, reply)
-        writes._remember(self.lane.session_id, self.number, self.floor, self.digest, seq, reply, self.time)
-        writes.unapplied_bytes -= PyBytes_GET_SIZE(self.payload)
-
-    def follow(self, cache):
-        """Tell the value cache."""
-        cache.put(self.seq, self.key, self.part(self.at.value_at, self.value_bytes), self.head.version,
-                  self.head.created_at, self.head.updated_at, 0, self.head.revision, False)
+        writes._remember(self._lane.session_id, self.number, self.floor, self.digest, seq, reply, self.time)
 
     def finish(self):
-        """Answer."""
-        cdef HotWrites writes = self.lane.writes
+        cdef HotWrites writes = self._lane.writes
         if writes._ended == 0:
-            writes._ended = writes._ways.time()
+            writes._ended = writes.ways.time()
         if writes._ended - self.began > writes._slow_s:
             writes._slowest_s = max(writes._slowest_s, writes._ended - self.began)
-        self.lane.intake.reply(self.request_id, self.seq, (<tuple>self.outcome)[1])
-        self.lane._leave(self)
+        self._lane.intake.reply(self.request_id, self.seq, (<tuple>self.outcome)[1])
+        self._lane._leave(self)
 
     def refuse(self, error):
-        """It did not reach the journal, and is taken back."""
-        self.lane.writes.unapplied_bytes -= PyBytes_GET_SIZE(self.payload)
         self.outcome = (0, error)
-        self.lane.connection.send_error(self.request_id, error)
-        self.lane._leave(self)
+        self._lane.connection.send_error(self.request_id, error)
+        self._lane._leave(self)
 
     # -- as others see it -----------------------------------------------------------------------------------------------
 
     @property
+    def lane(self):
+        return self._lane.lane
+
+    @property
     def commit(self):
-        return self.lane.writes._ways.decode(self.payload)
+        return self._lane.writes.ways.decode(self.payload)
 
     @property
     def sequenced(self):

@@ -124,10 +124,15 @@ class FactCache:
                 del self._pins[key]
 
     def keep(self, key: bytes, fact: Fact | None) -> None:
-        """Take up a row as it is in applied state; the least recently used one that is not pinned goes for it."""
+        """Take up a row as it is in applied state; the least recently used one may go for it."""
         known = self.known
         known[key] = fact
         known.move_to_end(key)
+        self.shrink()
+
+    def shrink(self) -> None:
+        """Let the least recently used rows go, beyond the bound."""
+        known = self.known
         excess = len(known) - self._count_max
         while excess > 0:
             oldest, fact = known.popitem(last=False)

@@ -138,18 +138,18 @@ class Ranges:
 
     def __init__(self, position: int) -> None:
         self._floor = position
-        self._changed: dict[bytes, int] = {}
+        self.changed: dict[bytes, int] = {}
 
     def changed_at(self, prefix: bytes) -> int:
         """Return the commit of the last change, or a later one."""
-        return self._changed.get(prefix, self._floor)
+        return self.changed.get(prefix, self._floor)
 
     def note(self, key: bytes, seq: int) -> None:
         """Note that a record changes in a commit."""
-        if len(self._changed) >= _RANGES_MAX:
-            self._changed.clear()
+        if len(self.changed) >= _RANGES_MAX:
+            self.changed.clear()
             self._floor = seq
-        self._changed[key[: namespace_end(key)]] = seq
+        self.changed[key[: namespace_end(key)]] = seq
 
 
 class Sequencer:

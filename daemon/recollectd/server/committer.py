@@ -81,7 +81,7 @@ class Committer:
         self._batch_bytes_max = config.server.batch_bytes_max
         self._seal_idle_s = config.journal.seal_idle_ms / 1_000
         self.ready: deque[Pending] = deque()
-        self._written: deque[Pending] = deque()  # in the journal's file or on its way there, not durable yet
+        self._written: list[Pending] = []  # one batch: in the journal's file or on its way there, not durable yet
         self._to_apply: deque[Pending] = deque()
         self.hot: HotWrites | None = None  # who puts into `ready`, too
         self._step: _Step | None = None
@@ -94,7 +94,8 @@ class Committer:
         self._asked = itertools.count()
         self._idle_waiters: list[asyncio.Future[None]] = []
         self.applied_time = journal.last_time  # of the last commit applied
-        self._unapplied_bytes = 0
+        self._taken_bytes = 0
+        self._applied_bytes = 0  # refused ones, too
         self.commits = 0
         self.stalls = 0
         self.on_applied: list[Callable[[int, list[Pending]], None]] = []
@@ -112,14 +113,15 @@ class Committer:
 
     def add(self, ticket: Ticket, sequenced: Sequenced) -> None:
         """Take a sequenced write; it will be answered."""
-        self._unapplied_bytes += len(sequenced.payload)
+        self._taken_bytes += len(sequenced.payload)
         self.ready.append(PendingTicket(ticket, sequenced, self._sequencer, self._sessions))
         self.wake()
 
     @property
     def unapplied_bytes(self) -> int:
         """Of the commits that are not applied yet."""
-        return self._unapplied_bytes + (self.hot.unapplied_bytes if self.hot is not None else 0)
+        hot_bytes = self.hot.taken_bytes if self.hot is not None else 0
+        return self._taken_bytes + hot_bytes - self._applied_bytes
 
     def wake(self) -> None:
         """Something is ready, or will be by the end of this turn of the loop."""
@@ -163,7 +165,7 @@ class Committer:
             self._fatal(error)
             return
         assert last_seq == items[-1].seq, (last_seq, items[-1].seq)
-        self._written.extend(items)
+        self._written = items
 
     def _no_room(self) -> None:
         """The journal cannot take a batch. Once nothing else is under way, take back what waits for it and say so."""
@@ -176,7 +178,7 @@ class Committer:
         self.ready.clear()
         self._sequencer.roll_back(self._journal.last_seq)
         for item in refused:
-            self._settle(item)
+            self._applied_bytes += len(item.payload)
             item.refuse(errors.DiskFull("the journal has no room on its disk", retry_after_ms=1_000))
         if refused:
             self._call_back(refused[-1].seq)
@@ -191,13 +193,13 @@ class Committer:
             self._fatal(error)
             return
         written = self._written
-        while written and written[0].seq <= progress.synced_seq:
-            self._to_apply.append(written.popleft())
-        for item in written:
-            if item.seq > progress.written_seq:
-                break
-            item.written()
-        if not written:
+        if written and written[-1].seq <= progress.synced_seq:
+            self._written = []
+            self._to_apply.extend(written)
+        elif written and written[-1].seq <= progress.written_seq:
+            for item in written:
+                item.written()
+        if not self._written:
             self._flush()  # the disk goes on while this batch is applied
         self._apply()
 
@@ -250,7 +252,7 @@ class Committer:
         self.applied_time = items[-1].time
         for item in items:
             item.applied()
-            self._settle(item)
+        self._applied_bytes += sum([len(item.payload) for item in items])
         for listener in self.on_applied:
             listener(items[-1].seq, items)
         for item in items:
@@ -258,10 +260,6 @@ class Committer:
         self._call_back(items[-1].seq)
         self._send()
         self._note_idle()
-
-    def _settle(self, item: Pending) -> None:
-        if isinstance(item, PendingTicket):  # others are counted where they come from
-            self._unapplied_bytes -= len(item.payload)
 
     def _send(self) -> None:
         if self.hot is not None:

@@ -1,5 +1,5 @@
 """The hot path, wired to the daemon: the value cache follows what is applied and takes up what cold reads find,
-connections are served from it in native code, and plain puts take the short way to the journal.
+connections are served from it in native code, and plain writes take the short way to the journal.
 
 Without its native modules there is none of it: every read goes to a worker thread and every write the ordinary way,
 with the same answers.
@@ -16,12 +16,14 @@ from typing import Any, Final
 
 from recollectd.config.environment import NATIVE_REQUIRED, Way, switches
 from recollectd.memory import commits
+from recollectd.memory.conversations.events import ConversationHead
+from recollectd.memory.conversations.ids import Place
 from recollectd.memory.kind import Fill, ReadOperation
+from recollectd.memory.logs.events import LogHead
 from recollectd.memory.sequencer import Sequencer
 from recollectd.memory.sessions import Sessions
 from recollectd.memory.state.events import StateHead
 from recollectd.protocol import limits
-from recollectd.protocol.messages.state import StatePut
 from recollectd.protocol.table import REQUEST_BY_TAG
 from recollectd.server.clock import Clock
 from recollectd.server.committer import Committer
@@ -29,9 +31,10 @@ from recollectd.server.connection import Connection
 from recollectd.server.intake import Intake, PlainIntake, why_unframed
 from recollectd.server.pending import Pending
 from recollectd.server.writes import Underway, WriteRouter
+from recollectd.storage.keyspace import last_use_key
 
 try:
-    from recollectd._native import hot_reads, hot_writes, intake, value_cache
+    from recollectd._native import hot_appends, hot_puts, hot_reads, hot_writes, intake, value_cache
 except ImportError as error:
     MISSING = str(error)
 else:
@@ -53,9 +56,8 @@ def way_of_reads() -> Way:
 
 
 class HotWays:
-    """What the short way of puts shares with the ordinary one, and asks once in a turn of the loop."""
+    """What the short way of writes shares with the ordinary one, and asks once in a turn of the loop."""
 
-    new_head: Final = StateHead
     new_underway: Final = Underway
     decode: Final = staticmethod(commits.decode)
 
@@ -79,8 +81,8 @@ class HotWays:
         self.call_soon = loop.call_soon
 
     def note_slow(self, elapsed_s: float) -> None:
-        """Say that puts were slow; elapsed_s: the slowest of those that ended together."""
-        log.warning("slow: StatePut took %.0f ms", elapsed_s * 1_000)
+        """Say that writes were slow; elapsed_s: the slowest of those that ended together."""
+        log.warning("slow: writes took up to %.0f ms", elapsed_s * 1_000)
 
 
 class HotPath:
@@ -124,9 +126,18 @@ class HotPath:
         self.reads.position = position
 
     def begin_writes(self, ways: HotWays, committer: Committer, slow_ms: float) -> None:
-        """Let puts take the short way from here on."""
-        if self._native and self.reads is not None:
-            self.writes = committer.hot = hot_writes.HotWrites(self.reads, ways, slow_s=slow_ms / 1_000)
+        """Let plain writes take the short way from here on."""
+        if not self._native or self.reads is None:
+            return
+        time_us_max = limits.TIME_US_MAX
+        kinds: dict[int, hot_writes.HotKind] = {
+            hot_puts.STATE_PUT: hot_puts.HotPuts(StateHead, ways.sequencer.policies),
+            hot_appends.LOG_APPEND: hot_appends.HotAppends(hot_appends.LOG_APPEND, time_us_max, LogHead),
+            hot_appends.CONVERSATION_APPEND: hot_appends.HotAppends(
+                hot_appends.CONVERSATION_APPEND, time_us_max, ConversationHead, Place, last_use_key
+            ),
+        }
+        self.writes = committer.hot = hot_writes.HotWrites(self.reads, ways, kinds, slow_s=slow_ms / 1_000)
 
     @property
     def bytes_in_flight(self) -> int:
@@ -181,9 +192,8 @@ class HotPath:
         """Return how many requests were answered in native code, by type."""
         answered = {} if self.reads is None else self.reads.answered()
         operations = {REQUEST_BY_TAG[tag]: count for tag, count in answered.items()}
-        if self.writes is not None:
-            operations[StatePut] = self.writes.puts
-        return operations
+        taken = {} if self.writes is None else self.writes.taken()
+        return {**operations, **{REQUEST_BY_TAG[tag]: count for tag, count in taken.items()}}
 
     def status(self) -> dict[str, Any]:
         """Return the cache's figures; nothing without one."""
