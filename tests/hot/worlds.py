@@ -1,13 +1,14 @@
 """A daemon by one of the routes, and what came of a script played to it.
 
 Both routes must answer the same bytes. The position of a read's reply may differ: it says how much was visible when the
-read was carried out, and that is chance by any route, but it never says less than what the reply shows. What a read sees of
-the writes that others have under way is chance by any route; so while the journal is held, one client speaks, and the
+read was carried out, and that is chance by any route, but it never says less than what the reply shows. What a read
+sees of the writes that others have under way is chance, too; so while the journal is held, one client speaks, and the
 daemon's own chores rest.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from pathlib import Path
@@ -73,7 +74,7 @@ class Client:
         heard = max((answer.position for each in self.peers for answer in each.replies), default=0)
         data = b"".join(self._pack(each, heard) for each in step.frames)
         places = sorted({0, len(data), *(cut % len(data) for cut in step.cuts)})
-        for start, end in zip(places, places[1:], strict=False):
+        for start, end in itertools.pairwise(places):
             if peer.transport.is_closing() or peer.transport.is_paused():
                 return
             peer.feed(data[start:end])
