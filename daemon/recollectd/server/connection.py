@@ -245,6 +245,7 @@ class Connection(asyncio.BufferedProtocol):
         self._flush()
         if self._transport is not None:
             self._transport.close()
+            self._intake.close()  # what is answered or watched from now on goes nowhere
 
     def abort(self) -> None:
         """Close now, whatever the client has not taken yet."""

@@ -153,6 +153,10 @@ class Lane:
         for resume in waiters:
             resume()
 
+    def holds(self, ticket: Ticket) -> bool:
+        """Return whether a write is on its way here."""
+        return ticket in self._tickets
+
     def await_writes(self, keys: tuple[bytes, ...] | None, resume: Callable[[], None]) -> bool:
         """Call `resume` once the writes on their way that touch these keys (None: any) have ended.
 

@@ -111,7 +111,7 @@ class WriteRouter:
             retry.waits += 1
             original.followers.append(lambda: self._waited(retry))
             return False
-        if original.sequenced is None:
+        if original.sequenced is None or not original.lane.holds(original):
             self._end_behind(retry, *original.outcome or (0, b""))
             return True
         retry.sequenced = original.sequenced
