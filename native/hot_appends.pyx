@@ -149,7 +149,6 @@ cdef class HotAppends(HotKind):
 
 
 @cython.final
-@cython.no_gc
 cdef class HotAppend(HotWrite):
     cdef hot_append_commit _at
     cdef tuple _bounds

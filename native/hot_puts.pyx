@@ -87,7 +87,6 @@ cdef class HotPuts(HotKind):
 
 
 @cython.final
-@cython.no_gc
 cdef class HotPut(HotWrite):
     cdef hot_head _c_head
     cdef hot_put_commit _at

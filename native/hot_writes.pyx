@@ -249,7 +249,6 @@ cdef class HotLane:
         return 0
 
 
-@cython.no_gc
 cdef class HotWrite:
     """A write on its way; what the committer needs of it, and what others on the lane see of a ticket."""
 

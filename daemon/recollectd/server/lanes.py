@@ -155,7 +155,7 @@ class Lane:
 
     def holds(self, ticket: Ticket) -> bool:
         """Return whether a write is on its way here."""
-        return ticket in self._tickets
+        return ticket in self.tickets
 
     def await_writes(self, keys: tuple[bytes, ...] | None, resume: Callable[[], None]) -> bool:
         """Call `resume` once the writes on their way that touch these keys (None: any) have ended.
