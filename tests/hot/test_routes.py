@@ -79,7 +79,7 @@ def settings(examples: int) -> Callable[[Callable[..., None]], Callable[..., Non
     )
 
 
-@settings(60)
+@settings(30)
 @hypothesis.given(script=scripts)
 @CASES
 def test_whatever_clients_send(tmp_path: Path, case: Case, script: list[Step]) -> None:
