@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,7 @@ from support.source_tree import ROOT
 
 CACHE: Final = ROOT / ".pytest_cache" / "foreign"
 FETCH_S_MAX: Final = 110
+_numbers: Final = count()
 
 
 class Sdist(NamedTuple):
@@ -87,10 +89,12 @@ def _replaced(modules: Mapping[str, ModuleType]) -> Iterator[None]:
 
 def load(path: Path, *, replacing: Mapping[str, ModuleType] | None = None) -> ModuleType:
     """Run a foreign Python file as a module; the imports it makes while loading get `replacing`, by module name."""
-    spec = spec_from_file_location(f"foreign_{path.stem}", path)
+    name = f"foreign_{next(_numbers)}_{path.stem}"
+    spec = spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
+    sys.modules[name] = module  # where annotations written as text are looked up
     with _replaced(replacing or {}):
         spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""Listing checkpoints, newest first: keys of all that may match, then rows and values page by page as they are taken."""
+"""Listing checkpoints, newest first: keys of all that may match, then rows and values by the page as they are taken."""
 
 from __future__ import annotations
 
@@ -113,4 +113,14 @@ def _complete(
 
 
 def _matches(metadata: Mapping[str, Any], filter: Mapping[str, Any] | None) -> bool:
-    return all(metadata.get(name) == value for name, value in (filter or {}).items())
+    return all(_field(metadata, name) == value for name, value in (filter or {}).items())
+
+
+def _field(metadata: Mapping[str, Any], name: str) -> Any:
+    """Return a field by its name or, if there is none of that name, by the dotted path to it."""
+    if name in metadata or "." not in name:
+        return metadata.get(name)
+    value: Any = metadata
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

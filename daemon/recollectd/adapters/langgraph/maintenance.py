@@ -43,8 +43,7 @@ def delete_for_runs(reader: Reader, run_ids: Sequence[str]) -> Steps[None]:
             yield from _reduce(
                 reader, label, lambda rows: {key for key, row in rows.items() if row.run_id not in wanted}
             )
-            key = record.key
-            yield Calls([lambda face, key=key: face.with_namespace(*runs).state.delete(key)])
+            yield Calls([partial(_delete, namespace=runs, key=record.key)])
 
 
 def prune(reader: Reader, thread_ids: Sequence[str], strategy: str, serde: SerializerProtocol) -> Steps[None]:
@@ -199,9 +198,10 @@ def _copy_rows(reader: Reader, source: str, target: str, target_id: str, copied:
             return
         view = transaction.with_namespace(*there)
         view.state.put(names.THREAD, target_id)
+        run_ids = [as_row(record.value).run_id for record in checkpoints]
         for record in (*checkpoints, *writes):
             view.state.put(record.key, record.value)
-        for run_id in {as_row(record.value).run_id for record in checkpoints} - {None}:
+        for run_id in {run_id for run_id in run_ids if run_id is not None}:
             transaction.with_namespace(*runs).state.put(names.run_key(run_id, target), run_id)
 
     walks = [
@@ -223,6 +223,10 @@ def _logs(face: Any, *, namespace: Namespace) -> Any:
 
 def _get(face: Any, *, namespace: Namespace, key: str) -> Any:
     return face.with_namespace(*namespace).state.get(key)
+
+
+def _delete(face: Any, *, namespace: Namespace, key: str) -> Any:
+    return face.with_namespace(*namespace).state.delete(key)
 
 
 def _copy(face: Any, *, namespace: Namespace, log: str, there: Namespace) -> Any:

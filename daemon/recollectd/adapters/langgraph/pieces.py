@@ -109,7 +109,7 @@ def _open(element: bytes) -> tuple[bytes, list[bytes] | None]:
     if size:
         return element[:size], _cut_elements(_count(element[:size]), element[size:])
     if element[0] in (0xC7, 0xC8, 0xC9):
-        inner = _extension.decode(element).data
+        inner = bytes(_extension.decode(element).data)
         head = element[: len(element) - len(inner)]
         size = head_bytes(inner)
         if size:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, writes_sort_key
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -38,7 +39,7 @@ class Target(NamedTuple):
         """The thread's token."""
         return names.token(self.thread_id)
 
-    def config(self, checkpoint_id: str) -> dict[str, Any]:
+    def config(self, checkpoint_id: str) -> RunnableConfig:
         """Return the config of a checkpoint of this thread and namespace."""
         named = {"thread_id": self.thread_id, "checkpoint_ns": self.ns, "checkpoint_id": checkpoint_id}
         return {"configurable": named}
@@ -143,10 +144,10 @@ class Reader:
             target = Target(thread_id, row.ns, checkpoint_id)
             loaded.append(
                 CheckpointTuple(
-                    config=target.config(checkpoint_id),  # type: ignore[arg-type]
+                    config=target.config(checkpoint_id),
                     checkpoint=checkpoint,
                     metadata=serde.loads_typed(row.metadata),
-                    parent_config=target.config(row.parent) if row.parent else None,  # type: ignore[arg-type]
+                    parent_config=target.config(row.parent) if row.parent else None,
                     pending_writes=[
                         (task_id, write.channel, serde.loads_typed((write.kind, write.data)))
                         for task_id, write in ordered(found)

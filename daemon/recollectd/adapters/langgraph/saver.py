@@ -83,7 +83,10 @@ class RecollectdSaver(BaseCheckpointSaver[int]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Yield checkpoints, newest first: of the config's thread, or of all; filter: equal fields of the metadata."""
+        """Yield checkpoints, newest first: of the config's thread, or of all.
+
+        filter: values that fields of the metadata must equal; a dotted name leads into nested ones.
+        """
         wanted = self._faces.run(listing.wanted(self._reader, config, before))
         left = listing.Left(limit)
         while left and wanted:
@@ -203,7 +206,7 @@ class RecollectdSaver(BaseCheckpointSaver[int]):
         run_id = merged.get("run_id")
         return writing.New(
             target_of(config),
-            checkpoint,  # type: ignore[arg-type]
+            checkpoint,
             new_versions,
             self.serde.dumps_typed(merged),
             None if run_id is None else str(run_id),
@@ -235,4 +238,4 @@ class RecollectdSaver(BaseCheckpointSaver[int]):
 
 
 def _config(target: Target, checkpoint: Checkpoint) -> RunnableConfig:
-    return target.config(str(checkpoint["id"]))  # type: ignore[return-value]
+    return target.config(str(checkpoint["id"]))

@@ -49,7 +49,7 @@ Steps: TypeAlias = Generator[Calls | Listing | Commit, Any, T]
 
 
 class Faces:
-    """The two clients of an adapter, opened when they are first needed: one that blocks, and one for each event loop."""
+    """The clients of an adapter, opened when they are first needed: one that blocks, and one for each event loop."""
 
     def __init__(
         self, url: str | None, namespace: Sequence[str], timeout: float, durability: Literal["sync", "async"]
@@ -66,17 +66,18 @@ class Faces:
         """Carry out an operation with the client that blocks."""
         with self._lock:
             client = self._blocking = self._blocking or Client(self._url, **self._options)
-        send, given = steps.send, None
+        send: Any = steps.send
+        given: Any = None
         while True:
             try:
-                step = send(given)  # type: ignore[arg-type]
+                step = send(given)
             except StopIteration as ended:
                 result: T = ended.value
                 return result
             try:
                 send, given = steps.send, _blocking(client, step)
             except Exception as error:
-                send, given = steps.throw, error  # type: ignore[assignment]
+                send, given = steps.throw, error
 
     async def arun(self, steps: Steps[T]) -> T:
         """Carry out an operation with the client of the running event loop."""
@@ -85,17 +86,18 @@ class Faces:
             client = self._awaiting.get(loop)
             if client is None:
                 client = self._awaiting[loop] = AsyncClient(self._url, **self._options)
-        send, given = steps.send, None
+        send: Any = steps.send
+        given: Any = None
         while True:
             try:
-                step = send(given)  # type: ignore[arg-type]
+                step = send(given)
             except StopIteration as ended:
                 result: T = ended.value
                 return result
             try:
                 send, given = steps.send, await _awaiting(client, step)
             except Exception as error:
-                send, given = steps.throw, error  # type: ignore[assignment]
+                send, given = steps.throw, error
 
     def close(self) -> None:
         """Close the client that blocks."""

@@ -50,8 +50,8 @@ class Held(Struct, frozen=True):
 class Known:
     """What is known of the values of one thread's namespace: the last value of each channel, and where pieces lie.
 
-    following: the next position of each channel's log. places: of pieces, by their digests. Planning a checkpoint changes nothing here; what a plan adds is
-    taken over by `settle` after its commit.
+    following: the next position of each channel's log. places: of pieces, by their digests. Planning a checkpoint
+    changes nothing here; what a plan adds is taken over by `settle` after its commit.
     """
 
     def __init__(self) -> None:
