@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from recollectd.testing import Daemon
-from support.foreign import Sdist, cases, load, stand_in
-from support.langgraph_stand_ins import AsyncSqliteSaver, Place, SqliteSaver
+from support.foreign import cases
+from support.langgraph_stand_ins import Place, foreign_tests
 
-SUITE: Final = Sdist(
-    "langgraph-checkpoint-sqlite", "3.1.2", "4e3f376fa6f192d6ad2a1a4643b039986f1593552ef870e9e45281575de6fbf2"
-)
-REPLACING: Final = {
-    "langgraph.checkpoint.sqlite": stand_in("langgraph.checkpoint.sqlite", SqliteSaver=SqliteSaver),
-    "langgraph.checkpoint.sqlite.aio": stand_in("langgraph.checkpoint.sqlite.aio", AsyncSqliteSaver=AsyncSqliteSaver),
-    "langgraph.checkpoint.sqlite._delta": stand_in("langgraph.checkpoint.sqlite._delta", DELTA_STAGE1_SQL=""),
-    "langgraph.checkpoint.sqlite.utils": stand_in(
-        "langgraph.checkpoint.sqlite.utils", _metadata_predicate=None, search_where=None
-    ),
-}
 SQL: Final = "tests the SQL of SQLite's checkpointer"
 EXCEPTIONS: Final = {
     "test_walk_step_looks_up_the_parent_by_primary_key": SQL,
@@ -33,16 +21,16 @@ EXCEPTIONS: Final = {
 }
 
 
-def _load(name: str) -> dict[str, object]:
-    path: Path = SUITE.fetch() / "tests" / f"{name}.py"
-    return cases(load(path, replacing=REPLACING))
-
-
-globals().update(_load("test_delta_parent_walk"))
-globals().update(_load("test_get_delta_channel_history"))
-globals().update(_load("test_delta_channel_migration"))
-globals().update(_load("test_sqlite"))
-globals().update(_load("test_aiosqlite"))
+for name in (
+    "test_delta_parent_walk",
+    "test_get_delta_channel_history",
+    "test_delta_channel_migration",
+    "test_sqlite",
+    "test_aiosqlite",
+):
+    found = cases(foreign_tests(name))
+    assert not [each for each in found if each in globals() and each.lower().startswith("test")]
+    globals().update(found)
 
 
 @pytest.fixture(autouse=True)

@@ -8,5 +8,6 @@ with RecollectdSaver("unix:///run/recollectd/recollectd.sock") as saver:
 from __future__ import annotations
 
 from recollectd.adapters.langgraph.saver import RecollectdSaver
+from recollectd.adapters.langgraph.store import AsyncRecollectdStore, RecollectdStore
 
-__all__ = ["RecollectdSaver"]
+__all__ = ["AsyncRecollectdStore", "RecollectdSaver", "RecollectdStore"]

@@ -10,6 +10,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from recollectd.adapters.langgraph import names
+from recollectd.adapters.langgraph.filters import field
 from recollectd.adapters.langgraph.reading import ROWS_AT_ONCE, Reader, Target, target_of
 from recollectd.adapters.langgraph.steps import Calls, Listing, Steps
 from recollectd.adapters.langgraph.threads import Row, Thread
@@ -113,14 +114,4 @@ def _complete(
 
 
 def _matches(metadata: Mapping[str, Any], filter: Mapping[str, Any] | None) -> bool:
-    return all(_field(metadata, name) == value for name, value in (filter or {}).items())
-
-
-def _field(metadata: Mapping[str, Any], name: str) -> Any:
-    """Return a field by its name or, if there is none of that name, by the dotted path to it."""
-    if name in metadata or "." not in name:
-        return metadata.get(name)
-    value: Any = metadata
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+    return all(field(metadata, name) == value for name, value in (filter or {}).items())
