@@ -7,7 +7,8 @@ with RecollectdSaver("unix:///run/recollectd/recollectd.sock") as saver:
 
 from __future__ import annotations
 
+from recollectd.adapters.langgraph.moving import copy_checkpoints
 from recollectd.adapters.langgraph.saver import RecollectdSaver
 from recollectd.adapters.langgraph.store import AsyncRecollectdStore, RecollectdStore
 
-__all__ = ["AsyncRecollectdStore", "RecollectdSaver", "RecollectdStore"]
+__all__ = ["AsyncRecollectdStore", "RecollectdSaver", "RecollectdStore", "copy_checkpoints"]

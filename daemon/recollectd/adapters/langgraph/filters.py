@@ -41,14 +41,14 @@ def _fulfils(found: Any, demanded: Any) -> bool:
         if any(str(name).startswith("$") for name in demanded):
             return all(_compare(found, name, other) for name, other in demanded.items())
         return isinstance(found, Mapping) and all(_fulfils(found.get(name), other) for name, other in demanded.items())
-    return _plain(found) == _plain(demanded)
+    return bool(_plain(found) == _plain(demanded))
 
 
 def _compare(found: Any, name: str, other: Any) -> bool:
     if name == "$eq":
-        return _plain(found) == _plain(other)
+        return bool(_plain(found) == _plain(other))
     if name == "$ne":
-        return _plain(found) != _plain(other)
+        return bool(_plain(found) != _plain(other))
     if name not in _COMPARISONS:
         raise ValueError(f"a filter's operators are $eq, $ne, {', '.join(_COMPARISONS)}, not {name!r}")
     numbers = isinstance(found, (int, float)) and isinstance(other, (int, float))

@@ -53,7 +53,7 @@ class RecollectdStore(BaseStore):
 
     url, namespace, timeout, durability: as for RecollectdSaver. index: dimensions, embedding function and fields for
     semantic search, which is exact. ttl: default time to live in minutes, and whether reads begin it anew (only with
-    `refresh_on_read`, as with LangGraph's own databases). An item whose time is over is gone at once; nothing has to be swept.
+    `refresh_on_read`, as with LangGraph's own databases). An item whose time is over is gone at once; none is swept.
 
     What a batch puts is one transaction. Raises InvalidNamespaceError (labels of more than 128 bytes, more labels than
     a namespace of recollectd has room for), ValueError for keys, TypeError for values that are no plain data, and
