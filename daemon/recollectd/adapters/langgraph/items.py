@@ -42,6 +42,7 @@ class Seen:
     def __init__(self) -> None:
         self.namespaces: dict[Namespace, list[Namespace]] = {}
         self.records: dict[tuple[Namespace, bool], list[Found]] = {}
+        self.occupied: dict[Namespace, bool] = {}
 
 
 class Items:
@@ -166,8 +167,23 @@ class Items:
 
     def _list_namespaces(self, op: ListNamespacesOp, seen: Seen) -> Steps[list[tuple[str, ...]]]:
         labels = yield from self._namespaces((), seen)
-        found = {each[: op.max_depth] for each in labels if each and namespace_matches(each, op.match_conditions)}
+        matching = [each for each in labels if each and namespace_matches(each, op.match_conditions)]
+        occupied = yield from self._occupied(matching, seen)
+        found = {each[: op.max_depth] for each in matching if each in occupied}
         return sorted(found)[op.offset : op.offset + op.limit]
+
+    def _occupied(self, candidates: Sequence[Namespace], seen: Seen) -> Steps[set[Namespace]]:
+        """Return those that have an item; the daemon also lists namespaces whose records are all deleted."""
+        wanted = [(labels, b"") for labels in candidates if labels not in seen.occupied]
+        while wanted:
+            some, wanted = wanted[:_CALLS_AT_ONCE], wanted[_CALLS_AT_ONCE:]
+            pages = yield Calls([partial(_any, namespace=(*self.base, *ns), cursor=cursor) for ns, cursor in some])
+            for (labels, _), page in zip(some, pages, strict=True):
+                if page.records or not page.cursor:
+                    seen.occupied[labels] = bool(page.records)
+                else:
+                    wanted.append((labels, page.cursor))
+        return {labels for labels in candidates if seen.occupied[labels]}
 
     def _put(self, puts: Sequence[PutOp], embedding: Embedding) -> Steps[None]:
         last = list({(op.namespace, str(op.key)): op for op in puts}.values())
@@ -232,6 +248,10 @@ def _get_record(face: Any, *, namespace: Namespace, key: str) -> Any:
 
 def _scan(face: Any, *, namespace: Namespace, cursor: bytes, values: bool) -> Any:
     return face.with_namespace(*namespace).state.scan_page(cursor=cursor, values=values, limit=1_000)
+
+
+def _any(face: Any, *, namespace: Namespace, cursor: bytes) -> Any:
+    return face.with_namespace(*namespace).state.scan_page(cursor=cursor, values=False, limit=1)
 
 
 def _touch(face: Any, *, namespace: Namespace, key: str, ttl_s: float) -> Any:
