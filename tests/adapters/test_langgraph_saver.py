@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from recollectd.adapters.langgraph import RecollectdSaver, copy_checkpoints
 from recollectd.client import errors
@@ -156,6 +157,15 @@ def test_both_faces_see_the_same(saver: RecollectdSaver) -> None:
     assert asyncio.run(read()) == saver.get_tuple(config)
 
 
+def test_a_clone_with_an_allowlist_shares_the_connections(daemon: Daemon, namespace: Namespace) -> None:
+    serde = JsonPlusSerializer(allowed_msgpack_modules=[("decimal", "Decimal")])
+    with RecollectdSaver(daemon.url, namespace=namespace, serde=serde) as saver:
+        config = Branch(saver).put({"n": 1})
+        clone = saver.with_allowlist([("fractions", "Fraction")])
+        assert clone is not saver
+        assert clone.get_tuple(config) == saver.get_tuple(config)
+
+
 def test_what_a_task_wrote_first_stays(saver: RecollectdSaver) -> None:
     config = Branch(saver).put({})
     saver.put_writes(config, [("a", 1), ("b", 2)], "task")
@@ -218,6 +228,22 @@ def test_what_cannot_be_serialized_leaves_nothing(daemon: Daemon, saver: Recolle
         saver.put_writes({"configurable": {"thread_id": "t", "checkpoint_id": "1"}}, [("a", lambda: None)], "task")
     assert records(daemon, namespace) == 0
     Branch(saver).put({"messages": [message(0)]})
+
+
+def test_what_a_task_writes_has_a_bound(saver: RecollectdSaver) -> None:
+    config = Branch(saver).put({})
+    with pytest.raises(errors.TooLarge):
+        saver.put_writes(config, [("a", "x" * 9_000_000)], "task")
+    found = saver.get_tuple(config)
+    assert found is not None
+    assert found.pending_writes == []
+
+
+def test_a_thread_of_texts_for_versions_goes_on(saver: RecollectdSaver) -> None:
+    first = "00000000000000000000000000000009.0.73"
+    second = saver.get_next_version(first, None)
+    third = saver.get_next_version(second, None)
+    assert first < second < third
 
 
 def test_an_absent_daemon_is_told(tmp_path: Any) -> None:

@@ -55,6 +55,17 @@ def test_a_batch_is_one_transaction(store: RecollectdStore) -> None:
     assert len(store.search(("a",), limit=100)) == 10
 
 
+def test_values_have_bounds(store: RecollectdStore) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(100):
+        deep = {"deeper": deep}
+    with pytest.raises(ValueError, match="cannot be stored"):
+        store.put(("a",), "deep", deep)
+    with pytest.raises(errors.TooLarge):
+        store.put(("a",), "large", {"text": "x" * 9_000_000})
+    assert store.search(("a",)) == []
+
+
 def test_put_keeps_when_it_was_created(store: RecollectdStore) -> None:
     store.put(("a",), "k", {"n": 1})
     first = store.get(("a",), "k")

@@ -189,7 +189,10 @@ class Items:
         last = list({(op.namespace, str(op.key)): op for op in puts}.values())
         records = [(op, _stored(op, embedding)) for op in last]
         for start in range(0, len(records), _PUTS_MAX):
-            yield Commit((), (), self._writer(records[start : start + _PUTS_MAX]))
+            try:
+                yield Commit((), (), self._writer(records[start : start + _PUTS_MAX]))
+            except errors.InvalidArgument as error:
+                raise ValueError(f"the batch cannot be stored: {error}") from error
 
     def _writer(
         self, records: Sequence[tuple[PutOp, dict[str, Any] | None]]

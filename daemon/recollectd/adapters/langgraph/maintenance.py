@@ -110,19 +110,19 @@ def _reduce(reader: Reader, label: str, choose: Any) -> Steps[None]:
         view = transaction.with_namespace(*namespace)
         for key in doomed[:DELETES_MAX]:
             view.state.delete(key)
-        if kept or len(doomed) > DELETES_MAX:
-            if doomed:
+        more = len(doomed) > DELETES_MAX
+        if kept or more:
+            freed = not more and _free(view, logs, [(key, rows[key]) for key in kept])
+            if (doomed or freed) and read[0] is not None:
                 view.state.put(names.THREAD, read[0].value)
-        else:
-            for log in logs:
-                view.logs.delete(log.log_id)
-            if read[0] is not None:
-                view.state.delete(names.THREAD)
-            for run_id in {row.run_id for row in rows.values() if row.run_id is not None}:
-                transaction.with_namespace(*runs).state.delete(names.run_key(run_id, label))
-        if kept and len(doomed) <= DELETES_MAX:
-            _free(view, logs, [(key, rows[key]) for key in kept])
-        return len(doomed) > DELETES_MAX
+            return more
+        for log in logs:
+            view.logs.delete(log.log_id)
+        if read[0] is not None:
+            view.state.delete(names.THREAD)
+        for run_id in {row.run_id for row in rows.values() if row.run_id is not None}:
+            transaction.with_namespace(*runs).state.delete(names.run_key(run_id, label))
+        return False
 
     walks = [
         partial(_scan, namespace=namespace, prefix="c/", values=True),
@@ -135,8 +135,8 @@ def _reduce(reader: Reader, label: str, choose: Any) -> Steps[None]:
     reader.threads.forget(label)
 
 
-def _free(view: Any, logs: Collection[Any], rows: Sequence[tuple[str, Row]]) -> None:
-    """Drop the pieces in front of every log that no checkpoint refers to any more."""
+def _free(view: Any, logs: Collection[Any], rows: Sequence[tuple[str, Row]]) -> bool:
+    """Drop the pieces in front of every log that no checkpoint refers to any more; return whether there were any."""
     needed: dict[str, int] = {}
     for key, row in rows:
         ns_token, _ = names.split_checkpoint_key(key)
@@ -144,10 +144,13 @@ def _free(view: Any, logs: Collection[Any], rows: Sequence[tuple[str, Row]]) -> 
             for channel, first, _ in reference.runs:
                 log = names.values_log(ns_token, channel)
                 needed[log] = min(needed.get(log, first), first)
+    freed = False
     for log in logs:
         first = needed.get(log.log_id, log.next)
         if first > log.first:
             view.logs.truncate(log.log_id, before=first)
+            freed = True
+    return freed
 
 
 def copy_thread(reader: Reader, source_id: str, target_id: str) -> Steps[None]:

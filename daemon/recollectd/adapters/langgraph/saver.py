@@ -26,7 +26,7 @@ from recollectd.adapters.langgraph.steps import Faces
 from recollectd.adapters.langgraph.threads import Threads
 
 
-class RecollectdSaver(BaseCheckpointSaver[int]):
+class RecollectdSaver(BaseCheckpointSaver[Any]):
     """A LangGraph checkpointer over a recollectd daemon; its methods may be awaited (`aput`, …) or not.
 
     url: as for `recollectd.client.Client`; namespace: all threads lie below it; timeout: seconds for each call of the
@@ -194,6 +194,13 @@ class RecollectdSaver(BaseCheckpointSaver[int]):
     ) -> Mapping[str, DeltaChannelHistory]:
         """See get_delta_channel_history."""
         return await self._faces.arun(delta_history(self._reader, target_of(config), channels, self.serde))
+
+    def get_next_version(self, current: Any, channel: None) -> Any:
+        """Return the version after this one: whole numbers, or the texts of a thread that came from SQLite's saver."""
+        if isinstance(current, str):
+            number = int(current.partition(".")[0]) + 1
+            return f"{number:032}.{0:016}"
+        return 1 if current is None else current + 1
 
     def _new(
         self,
