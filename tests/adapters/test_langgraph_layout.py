@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from langgraph.store.base import IndexConfig
@@ -58,5 +59,5 @@ def test_an_item_lies_where_it_is_said_to(daemon: Daemon, namespace: Namespace) 
         assert record.expires_at is not None
 
 
-def _embed(texts: list[str]) -> list[list[float]]:
+def _embed(texts: Sequence[str]) -> list[list[float]]:
     return [[3.0, 4.0] for _ in texts]

@@ -76,7 +76,8 @@ def test_whoever_knew_the_thread_before_it_was_pruned_goes_on(
     with RecollectdSaver(daemon.url, namespace=namespace) as other:
         other.prune(["t"])
     branch.put({"document": "version 0 " * 1_000})  # known to have been stored, and gone since
-    assert values_of(saver, LATEST) == {"document": "version 0 " * 1_000}
+    with RecollectdSaver(daemon.url, namespace=namespace) as fresh:
+        assert values_of(fresh, LATEST) == {"document": "version 0 " * 1_000}
 
 
 def test_whoever_knew_a_thread_that_was_deleted_begins_it_anew(

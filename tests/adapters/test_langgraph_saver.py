@@ -101,6 +101,24 @@ def test_many_small_elements(saver: RecollectdSaver) -> None:
     assert values_of(saver, LATEST)["numbers"][99:102] == [99, -1, 101]
 
 
+def test_a_look_at_the_past_does_not_store_the_present_again(
+    daemon: Daemon, saver: RecollectdSaver, namespace: Namespace
+) -> None:
+    branch = Branch(saver)
+    configs = [branch.put({"messages": [message(each) for each in range(number + 1)]}) for number in range(10)]
+    assert values_of(saver, configs[2]) == {"messages": [message(each) for each in range(3)]}
+    branch.put({"messages": [message(each) for each in range(11)]})
+    assert len(pieces(daemon, namespace)) == 11
+
+
+def test_the_newest_of_all_threads_come_first(saver: RecollectdSaver) -> None:
+    one, two = Branch(saver, "one"), Branch(saver, "two")
+    written = [branch.put({"n": number}) for number in range(3) for branch in (one, two)]
+    listed = [found.config for found in saver.list(None)]
+    assert listed == written[::-1]
+    assert [found.config for found in saver.list(None, limit=4, before=written[4])] == written[:4][::-1]
+
+
 def test_forks_share_and_stay_apart(daemon: Daemon, saver: RecollectdSaver, namespace: Namespace) -> None:
     branch = Branch(saver)
     branch.put({"messages": [message(0)]})
