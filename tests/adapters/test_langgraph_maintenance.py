@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from random import Random
 from typing import Annotated, Any, Final, TypedDict
 
 import pytest
@@ -10,6 +11,7 @@ from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import END, START, StateGraph
 
 from recollectd.adapters.langgraph import RecollectdSaver
+from recollectd.protocol import limits
 from recollectd.testing import Daemon
 from support.checkpoints import Branch, values_of
 
@@ -130,6 +132,19 @@ def test_a_copy_goes_its_own_way(saver: RecollectdSaver) -> None:
     assert values_of(saver, copied) == branch.values
     saver.delete_for_runs(["r"])
     assert saver.get_tuple(copied) is None
+
+
+def test_a_copy_larger_than_a_commit(daemon: Daemon, saver: RecollectdSaver, namespace: Namespace) -> None:
+    source, branch = Random(1), Branch(saver)
+    branch.put({"file": source.randbytes(3_000_000)})
+    large = source.randbytes(limits.COMMIT_BYTES_MAX + 1_000_000)
+    branch.put({"file": large})
+    saver.prune(["t"])
+    saver.copy_thread("t", "copy")
+    assert logs(daemon, (*namespace, "threads", "=copy")) == logs(daemon, (*namespace, "threads", "=t"))
+    assert logs(daemon, (*namespace, "threads", "=t"))["v/=/=file"][0] == 3
+    saver.delete_thread("t")
+    assert values_of(saver, {"configurable": {"thread_id": "copy"}}) == {"file": large}
 
 
 def test_a_thread_with_checkpoints_is_not_copied_over(saver: RecollectdSaver) -> None:

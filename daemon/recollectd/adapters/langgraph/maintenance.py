@@ -158,8 +158,8 @@ def copy_thread(reader: Reader, source_id: str, target_id: str) -> Steps[None]:
     source, target = names.token(source_id), names.token(target_id)
     conflict: errors.RecollectdError | None = None
     for _ in range(_ATTEMPTS):
-        copied = yield from _copy_logs(reader, source, target, target_id)
         try:
+            copied = yield from _copy_logs(reader, source, target, target_id)
             yield from _copy_rows(reader, source, target, target_id, copied)
         except errors.TransactionConflict as error:
             conflict = error
@@ -183,8 +183,32 @@ def _copy_logs(reader: Reader, source: str, target: str, target_id: str) -> Step
     yield from _reduce(reader, target, lambda rows: set(rows))
     (left,) = yield Listing([partial(_logs, namespace=there)])
     yield Calls([partial(_delete_log, namespace=there, log=log.log_id) for log in left])
-    ends = yield Calls([partial(_copy, namespace=here, log=log.log_id, there=there) for log in logs])
-    return {info.log_id: info.next for info in ends}
+    ends: dict[str, int] = {}
+    for log in logs:
+        try:
+            (copied,) = yield Calls([partial(_copy, namespace=here, log=log.log_id, there=there)])
+            ends[log.log_id] = copied.next
+        except errors.TooLarge:
+            ends[log.log_id] = yield from _copy_by_pages(here, there, log)
+    return ends
+
+
+def _copy_by_pages(here: Namespace, there: Namespace, log: Any) -> Steps[int]:
+    """Copy a log that is more than one commit may carry, positions kept; return where the copy ends."""
+    for start in range(0, log.first, DELETES_MAX):
+        nothing = [b""] * min(DELETES_MAX, log.first - start)
+        yield Calls([partial(_append, namespace=there, log=log.log_id, items=nothing, position=start)])
+    position = log.first
+    while position < log.next:
+        (page,) = yield Calls([partial(_read, namespace=here, log=log.log_id, position=position)])
+        if not page.items or page.items[0].position != position:
+            raise errors.TransactionConflict("the thread was pruned while it was copied")
+        items = [item.value for item in page.items]
+        yield Calls([partial(_append, namespace=there, log=log.log_id, items=items, position=position)])
+        position += len(items)
+    if log.first:
+        yield Calls([partial(_truncate, namespace=there, log=log.log_id, position=log.first)])
+    return position
 
 
 def _copy_rows(reader: Reader, source: str, target: str, target_id: str, copied: Mapping[str, int]) -> Steps[None]:
@@ -234,6 +258,18 @@ def _delete(face: Any, *, namespace: Namespace, key: str) -> Any:
 
 def _copy(face: Any, *, namespace: Namespace, log: str, there: Namespace) -> Any:
     return face.with_namespace(*namespace).logs.copy(log, log, target_namespace=there)
+
+
+def _read(face: Any, *, namespace: Namespace, log: str, position: int) -> Any:
+    return face.with_namespace(*namespace).logs.read(log, start=position, limit=DELETES_MAX)
+
+
+def _append(face: Any, *, namespace: Namespace, log: str, items: list[bytes], position: int) -> Any:
+    return face.with_namespace(*namespace).logs.append(log, items, if_next=position)
+
+
+def _truncate(face: Any, *, namespace: Namespace, log: str, position: int) -> Any:
+    return face.with_namespace(*namespace).logs.truncate(log, before=position)
 
 
 def _delete_log(face: Any, *, namespace: Namespace, log: str) -> Any:
