@@ -17,6 +17,7 @@ from recollectd.adapters.langgraph.names import Namespace
 from recollectd.adapters.langgraph.reading import Reader, as_row
 from recollectd.adapters.langgraph.steps import Calls, Commit, Listing, Steps
 from recollectd.adapters.langgraph.threads import Row
+from recollectd.client.results import LogInfo
 from recollectd.protocol import errors
 
 DELETES_MAX: Final = 4_000
@@ -193,7 +194,7 @@ def _copy_logs(reader: Reader, source: str, target: str, target_id: str) -> Step
     return ends
 
 
-def _copy_by_pages(here: Namespace, there: Namespace, log: Any) -> Steps[int]:
+def _copy_by_pages(here: Namespace, there: Namespace, log: LogInfo) -> Steps[int]:
     """Copy a log that is more than one commit may carry, positions kept; return where the copy ends."""
     for start in range(0, log.first, DELETES_MAX):
         nothing = [b""] * min(DELETES_MAX, log.first - start)
