@@ -19,6 +19,7 @@ from bench.process import DaemonProcess
 from bench.report import Report
 
 BENCHES: Final = {
+    "adapters": "adapters against what their frameworks come with, turn about",
     "canonical": "operations per second and p99, in under a minute",
     "crash": "random operations, kills and power cuts against an independent model",
     "mutations": "whether the tests notice when a promise is broken on purpose",
