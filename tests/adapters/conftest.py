@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from recollectd.adapters.langgraph import RecollectdSaver
+from recollectd.client import Client
 from recollectd.testing import Daemon
 
 _numbers: Final = count()
@@ -31,4 +32,11 @@ def namespace() -> tuple[str, ...]:
 def saver(daemon: Daemon, namespace: tuple[str, ...]) -> Iterator[RecollectdSaver]:
     """Give a checkpointer in the test's own namespace."""
     with RecollectdSaver(daemon.url, namespace=namespace) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(daemon: Daemon, namespace: tuple[str, ...]) -> Iterator[Client]:
+    """Give a client in the test's own namespace."""
+    with daemon.client(namespace=namespace) as opened:
         yield opened

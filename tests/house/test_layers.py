@@ -49,7 +49,11 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
 
 # And each adapter, beside msgspec: the framework it is for, whose extra it needs.
 ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
+    "google_adk": ("google", "pydantic", "pydantic_core"),
+    "langchain": ("langchain_core",),
     "langgraph": ("langgraph", "langchain_core"),
+    "openai_agents": ("agents",),
+    "pydantic_ai": ("pydantic_ai", "pydantic", "pydantic_core"),
 }
 
 # Imports inside functions hide how modules hang together, so each is named: (module, imported layer or distribution).

@@ -22,7 +22,13 @@ from support.source_tree import PACKAGE, ROOT, files, imports, text_of, tree_of
 PROJECT: Final[dict[str, Any]] = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]
 EXTRAS: Final[dict[str, list[str]]] = PROJECT["optional-dependencies"]
 # Where a distribution's module has another name than its own with `_` for `-`.
-MODULE_OF: Final = {"cython": "Cython", "langgraph-checkpoint": "langgraph"}
+MODULE_OF: Final = {
+    "cython": "Cython",
+    "google-adk": "google",
+    "langgraph-checkpoint": "langgraph",
+    "openai-agents": "agents",
+    "pydantic-ai-slim": "pydantic_ai",
+}
 ADAPTERS: Final = sorted(path.name for path in (PACKAGE / "adapters").iterdir() if (path / "__init__.py").exists())
 OURS: Final = ("recollectd", "bench", "support")
 
@@ -31,7 +37,7 @@ def names(requirements: list[str]) -> set[str]:
     """Return the modules of these requirements, those of our own extras included."""
     found: set[str] = set()
     for requirement in requirements:
-        own = re.fullmatch(r"recollectd\[(\w+)\]", requirement)
+        own = re.fullmatch(r"recollectd\[([\w-]+)\]", requirement)
         name = re.split(r"[^\w-]", requirement)[0].lower()
         found |= names(EXTRAS[own[1]]) if own else {MODULE_OF.get(name, name.replace("-", "_"))}
     return found
