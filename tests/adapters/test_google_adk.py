@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from google.adk.cli.service_registry import get_service_registry, load_services_module
 from google.adk.errors import StaleSessionError
 from google.adk.errors.input_validation_error import InputValidationError
 from google.adk.events.event import Event
 from google.adk.events.event_actions import EventActions
 from google.adk.sessions.base_session_service import GetSessionConfig
 
-from recollectd.adapters.google_adk import RecollectdSessionService
+from recollectd.adapters.google_adk import RecollectdMemoryService, RecollectdSessionService
 from recollectd.client import Client
 from recollectd.testing import Daemon
+from support.source_tree import ROOT, text_of
 
 ONE: Final[dict[str, Any]] = {"app_name": "app", "user_id": "ada", "session_id": "one"}
 
@@ -150,10 +153,17 @@ async def test_events_that_others_put_into_the_log_are_not_taken_for_its_own(
     assert (len(stored.events), stored.state) == (1, {"count": 1})
 
 
-async def test_a_service_is_made_from_a_uri(daemon: Daemon) -> None:
-    """As ADK makes it of a line in `services.yaml`."""
-    service = RecollectdSessionService(uri=f"recollectd+{daemon.url}", agents_dir="agents")
-    session = await service.create_session(app_name="by-uri", user_id="ada")
-    listed = await service.list_sessions(app_name="by-uri")
-    assert [each.id for each in listed.sessions] == [session.id]
-    await service.close()
+async def test_adk_makes_the_services_of_the_file_on_our_page(daemon: Daemon, tmp_path: Path) -> None:
+    page = text_of(ROOT / "daemon" / "docs" / "google-adk.md")
+    (tmp_path / "services.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    load_services_module(str(tmp_path))
+    uri = f"recollectd+{daemon.url}"
+    sessions = get_service_registry().create_session_service(uri, agents_dir=str(tmp_path))
+    memories = get_service_registry().create_memory_service(uri, agents_dir=str(tmp_path))
+    assert isinstance(sessions, RecollectdSessionService)
+    assert isinstance(memories, RecollectdMemoryService)
+    session = await sessions.create_session(app_name="by-uri", user_id="ada")
+    assert [each.id for each in (await sessions.list_sessions(app_name="by-uri")).sessions] == [session.id]
+    await memories.add_session_to_memory(session)
+    await sessions.close()
+    await memories.close()
