@@ -48,6 +48,8 @@ def _count(head: bytes) -> int:
 
 def _cut_elements(count: int, body: bytes) -> list[bytes] | None:
     """Return the bytes of each of `count` msgpack values; None if the body is not exactly that."""
+    if count > len(body):  # each has a byte at least
+        return None
     try:
         raws = _elements.decode(bytes([_ARRAY_32]) + count.to_bytes(4) + body)
     except (msgspec.DecodeError, RecursionError):
