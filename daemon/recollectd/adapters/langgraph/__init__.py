@@ -1,0 +1,1 @@
+"""LangGraph: a checkpointer and a store over a recollectd daemon."""
