@@ -29,7 +29,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "server": DAEMON,
     "testing": ("protocol", "config", "client"),
     "adapters": ("protocol", "client"),
-    "cli": (*DAEMON, "client"),
+    "cli": (*DAEMON, "client", "adapters"),
     "__main__": ("cli",),
     "": (),
 }
@@ -50,6 +50,7 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
 # And each adapter, beside msgspec: the framework it is for, whose extra it needs.
 ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
     "langgraph": ("langgraph", "langchain_core"),
+    "mcp": ("mcp", "mcp_types", "uvicorn"),
 }
 
 # Imports inside functions hide how modules hang together, so each is named: (module, imported layer or distribution).
@@ -57,6 +58,7 @@ ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
 LAZY: Final = {
     ("recollectd.client.blocking.client", "client"),  # what starts a daemon is loaded by `Client.local` alone
     ("recollectd.client.aio.client", "client"),
+    ("recollectd.adapters.mcp.server", "uvicorn"),  # who serves on stdio needs no HTTP server
 }
 LAZY_LAYERS: Final = ("cli", "__main__")
 

@@ -46,7 +46,7 @@ class AgentState(Generic[T]):
         return self._state.put(self._key, self._typed.plain(value), if_version=if_version, ttl=ttl)
 
     def get(self) -> T | None:
-        """Return the state, None where there is none. Raises InvalidArgument when what is stored does not fit the type."""
+        """Return the state, None where there is none. Raises InvalidArgument when it does not fit the type."""
         saved = self.saved()
         return None if saved is None else saved.value
 

@@ -30,8 +30,8 @@ class Decision(Struct, frozen=True):
 class SwarmMemory:
     """The decisions of one swarm, which every member may add to and sees in one order.
 
-    They are the log `coordination:<swarm_id>`. Any number of processes may store at once; none waits for another, and nothing is overwritten: a second decision
-    with one id stands behind the first.
+    They are the log `coordination:<swarm_id>`. Any number of processes may store at once; none waits for another, and
+    nothing is overwritten: a second decision with one id stands behind the first.
     """
 
     def __init__(self, swarm_id: str, *, client: Client) -> None:
