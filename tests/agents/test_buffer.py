@@ -119,7 +119,8 @@ def test_deleting_the_history_empties_both(memory: Memory, client: Client) -> No
     memory.persist()
     add(memory, "2")
     assert memory.delete_history() is True
-    assert memory.get_history() == stored(client) == memory.load_from_db() == []
+    assert not memory.get_history() + memory.load_from_db()
+    assert stored(client) == []
     add(memory, "3")
     memory.persist()
     assert contents(memory.get_history()) == stored(client) == ["3"]
@@ -205,16 +206,16 @@ def test_messages_stay_while_the_daemon_is_away(tmp_path: Any) -> None:
         add(memory, "1", "2")
         daemon.kill()
         add(memory, "3", "4")
-        assert isinstance(memory.failure, errors.RecollectdError)
+        assert "RecollectdError" in [kind.__name__ for kind in type(memory.failure).__mro__]
         with pytest.raises(errors.RecollectdError):
             memory.persist()
         assert contents(memory.get_history()) == ["1", "2", "3", "4"]
         assert memory.unpersisted == 2
         daemon.start()
         until(lambda: memory.persist() == 2)
-        assert memory.failure is None
         assert stored(client) == ["1", "2", "3", "4"]
-        memory.close()
+        assert memory.close() == []
+        assert memory.failure is None
 
 
 @pytest.mark.parametrize("arrived", [True, False])

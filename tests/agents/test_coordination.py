@@ -183,7 +183,7 @@ def test_times_and_plain_types(client: Client) -> None:
 
 def test_updates_of_several_threads_are_all_there(client: Client) -> None:
     state = AgentState("a", Model, client=client)
-    state.save(Model(name="n"))
+    state.save(Model(name="n", age=0))
 
     def work() -> None:
         for _ in range(5):

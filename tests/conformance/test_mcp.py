@@ -198,7 +198,8 @@ def test_a_change_by_another_process_is_told(client: Client, daemon: Daemon) -> 
             async with asyncio.timeout(30):
                 await told.wait()
             read = await one.read_resource("memory://knowledge-graph")
-            return read.contents[0].model_dump()["text"]
+            text: str = read.contents[0].model_dump()["text"]
+            return text
 
     graph = json.loads(asyncio.run(run()))
     assert [entity["name"] for entity in graph["entities"]] == ["Ada"]

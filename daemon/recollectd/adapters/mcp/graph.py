@@ -143,19 +143,16 @@ class Graph:
     async def read_graph(self) -> GraphPart:
         """Return everything."""
         await self._replica.refresh()
-        return GraphPart(self._replica.entities, self._replica.relations)
+        return GraphPart(list(self._replica.entities), list(self._replica.relations))
 
     async def search_nodes(self, query: str) -> GraphPart:
         """Return entities with the query in name, type or an observation, whatever the case, and their relations."""
         await self._replica.refresh()
         wanted = query.lower()
-        return self._part(
-            lambda entity: (
-                wanted in entity.name.lower()
-                or wanted in entity.entity_type.lower()
-                or any(wanted in observation.lower() for observation in entity.observations)
-            )
-        )
+        haystack = self._replica.haystack
+        if "\0" not in wanted:
+            return self._part(lambda entity: wanted in haystack(entity))
+        return self._part(lambda entity: any(wanted in text.lower() for text in _texts(entity)))
 
     async def open_nodes(self, names: Iterable[str]) -> GraphPart:
         """Return the entities of these names and their relations."""
@@ -197,6 +194,10 @@ class Graph:
                 transaction.state.delete(key)
         if keys:
             transaction.logs.append(layout.CHANGES, [keys])
+
+
+def _texts(entity: Entity) -> tuple[str, ...]:
+    return (entity.name, entity.entity_type, *entity.observations)
 
 
 def _key(relation: Relation) -> str:

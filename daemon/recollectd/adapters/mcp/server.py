@@ -14,7 +14,6 @@ import msgspec
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.session import ServerSession
-from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
 from mcp.shared.exceptions import MCPError
 
@@ -22,6 +21,7 @@ import recollectd
 from recollectd.adapters.mcp import layout
 from recollectd.adapters.mcp.graph import Graph
 from recollectd.adapters.mcp.memories import MemoryTexts
+from recollectd.adapters.mcp.stdio import standard_streams
 from recollectd.adapters.mcp.tools import TOOLS, Memory, call
 from recollectd.client import AsyncClient, errors
 
@@ -156,7 +156,7 @@ async def _watch(client: AsyncClient, subscribers: Subscribers) -> None:
 
 async def serve_stdio(client: AsyncClient) -> None:
     """Serve one client on standard input and output, until it closes them."""
-    async with serving(client) as server, stdio_server() as (read, write):
+    async with serving(client) as server, standard_streams() as (read, write):
         await server.run(read, write, server.create_initialization_options())
 
 
