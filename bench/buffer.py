@@ -1,6 +1,7 @@
 """PersistentBufferMemory with many agents at once: reads from the buffer, persists of 100 messages, bytes on disk.
 
-Each agent has a long history stored before anything is measured. Bytes saved are those of all files of the records
+Each agent has a long history stored before anything is measured; then they take turns to add 100 messages, persist and
+read, at a stated rate. Bytes saved are those of all files of the records
 after a full compaction, against JSON Lines of role, content and timestamp; the dialogues are a file that is given (it
 is not part of the project), persisted ten messages at a time. They are weighed twice: as the daemon stores them, with
 the dictionary that RocksDB trains for each of its files and keeps within it, and without any dictionary.
@@ -48,13 +49,14 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Declare the bench's options."""
     parser.add_argument("--agents", type=int, default=1_000, help="agents at once (default %(default)s)")
     parser.add_argument("--entries", type=int, default=10_000, help="messages stored for each (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=50, help="persists of 100 messages a second (default 50)")
     parser.add_argument("--dialogues", type=Path, help="JSON Lines with conversation, speaker and text, to weigh")
 
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
     """Load, measure, weigh."""
     with throwaway_daemon(arguments.folder) as daemon:
-        _measure(daemon, arguments.agents, arguments.entries, report)
+        _measure(daemon, arguments.agents, arguments.entries, arguments.rate, report)
     for case, dictionary_bytes in (
         ("no dictionary", 0),
         ("RocksDB's own dictionary, within its file", engine_options.DICTIONARY_BYTES),
@@ -69,7 +71,7 @@ def _text(rng: random.Random) -> str:
     return " ".join(rng.choices(WORDS, k=rng.randrange(5, 40)))
 
 
-def _measure(daemon: DaemonProcess, agents: int, entries: int, report: Report) -> None:
+def _measure(daemon: DaemonProcess, agents: int, entries: int, rate: float, report: Report) -> None:
     url = f"unix://{daemon.socket}"
     case = f"{agents:,} agents at once, {entries:,} messages each"
     with Client(url, namespace=("bench",), timeout=120, connections_max=THREADS) as client:
@@ -83,13 +85,13 @@ def _measure(daemon: DaemonProcess, agents: int, entries: int, report: Report) -
                 )
                 for agent in range(agents)
             ]
-            _work(memories, case, report)
+            _work(memories, rate, case, report)
         info = client.conversations.info(_name(0))
         assert info is not None
         assert info.total_messages == entries + ROUNDS * BLOCK, "messages were lost or doubled"
 
 
-def _work(memories: list[PersistentBufferMemory], case: str, report: Report) -> None:
+def _work(memories: list[PersistentBufferMemory], rate: float, case: str, report: Report) -> None:
     persists: list[float] = []
     reads: list[float] = []
     whole: list[float] = []
@@ -113,15 +115,21 @@ def _work(memories: list[PersistentBufferMemory], case: str, report: Report) -> 
             whole.append((ended - read) * 1_000)
 
     started = time.monotonic()
-    for _ in range(ROUNDS):
-        _each(len(memories), turn)
+    turns = len(memories) * ROUNDS
+
+    def paced(number: int) -> None:
+        time.sleep(max(0.0, started + number / rate - time.monotonic()))
+        turn(number % len(memories))
+
+    _each(turns, paced)
     seconds = time.monotonic() - started
+    case = f"{case}, each agent every {len(memories) / rate:.0f} s"
     report.add("get_history(100) p95", case, unit="ms", ours=float(np.percentile(reads, 95)), must="< 1")
     report.add("get_history() of a buffer of 1,000 p95", case, unit="ms", ours=float(np.percentile(whole, 95)))
     report.add("persist of 100 p95", case, unit="ms", ours=float(np.percentile(persists, 95)), must="< 100")
     report.add("persist of 100 p50", case, unit="ms", ours=float(np.percentile(persists, 50)))
-    rate = len(persists) * BLOCK / seconds
-    report.add("rate of it", f"{case}, {THREADS} threads, synced", unit="messages/s", ours=rate)
+    carried = len(persists) * BLOCK / seconds
+    report.add("rate of it", f"{case}, synced", unit="messages/s", ours=carried)
 
 
 def _each(agents: int, action: Callable[[int], object]) -> None:

@@ -115,7 +115,7 @@ def _server(memory: Memory, subscribers: Subscribers) -> Server[Any]:
             subscribers.remove(ctx.session)
         return types.EmptyResult()
 
-    return Server(
+    server: Server[Any] = Server(
         "recollectd",
         version=recollectd.__version__,
         instructions=INSTRUCTIONS,
@@ -127,6 +127,8 @@ def _server(memory: Memory, subscribers: Subscribers) -> Server[Any]:
         on_unsubscribe_resource=unsubscribe,
         on_subscriptions_listen=ListenHandler(subscribers.bus),
     )
+    server.middleware.clear()  # tracing that nobody collects, on every message
+    return server
 
 
 _RESOURCE: Final = types.Resource(
