@@ -91,7 +91,7 @@ def breaches(module: str, imported: list[Import]) -> Iterator[str]:
             known = target in LAYERS
             allowed = target in ("", layer, *LAYERS.get(layer, ())) or not known  # the version lies in no layer
             foreign = adapter_of(one.name) in ADAPTERS and adapter_of(one.name) != adapter_of(module)
-            allowed = allowed and not foreign
+            allowed = allowed and not (foreign and layer == "adapters")
         else:
             allowed = top in sys.stdlib_module_names or top in others_of(module)
         if not allowed:
