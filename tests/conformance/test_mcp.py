@@ -20,7 +20,9 @@ from typing import Any, Final
 import pytest
 from mcp import Client as McpClient
 
-from recollectd.client import Client
+from recollectd.adapters.mcp.fields import Relation
+from recollectd.adapters.mcp.graph import Graph
+from recollectd.client import AsyncClient, Client
 from recollectd.testing import Daemon
 from support.mcp_clients import ours, reference
 from support.waiting import until
@@ -205,6 +207,38 @@ def test_a_change_by_another_process_is_told(client: Client, daemon: Daemon) -> 
     assert [entity["name"] for entity in graph["entities"]] == ["Ada"]
 
 
+def test_no_relation_slips_past_the_deletion_of_its_end(daemon: Daemon, namespace: tuple[str, ...]) -> None:
+    """What is stored of a relation is there on both sides or on none, however creating and deleting meet."""
+    relations = [Relation(f"e{number}", "hub", "knows") for number in range(30)]
+
+    async def create() -> None:
+        async with AsyncClient(daemon.url, namespace=namespace) as client:
+            for relation in relations:
+                await Graph(client).create_relations([relation])
+
+    async def delete() -> None:
+        async with AsyncClient(daemon.url, namespace=namespace) as client:
+            for _ in range(30):
+                await Graph(client).delete_entities(["hub"])
+
+    async def run() -> tuple[set[str], set[str], list[Relation]]:
+        await asyncio.gather(create(), delete(), create(), delete())
+        async with AsyncClient(daemon.url, namespace=namespace) as client:
+            graph = Graph(client)
+            found = {
+                prefix: {record.key.rpartition("/")[2] async for record in graph.client.state.scan(prefix)}
+                for prefix in ("from/", "to/")
+            }
+            left = (await graph.read_graph()).relations
+            await graph.delete_entities(["hub"])
+            assert (await graph.read_graph()).relations == []
+            return found["from/"], found["to/"], left
+
+    there, back, left = asyncio.run(run())
+    assert there == back
+    assert len(there) == len(left)
+
+
 @without_node
 def test_the_references_file_is_taken_in_once(client: Client, daemon: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "memory.jsonl"
@@ -313,6 +347,14 @@ def test_a_daemon_that_is_away_is_said_and_a_restart_is_survived(tmp_path: Path)
     entity = {"name": "Ada", "entityType": "person", "observations": []}
 
     async def run(daemon: Daemon) -> None:
+        async with ours(daemon.url, ("restarts",), "--timeout", "1s") as mine:
+            daemon.kill()
+            away = await mine.call_tool("create_entities", {"entities": [entity]})
+            assert away.is_error
+            assert "DaemonUnavailable" in str(away.content) or "RequestTimeout" in str(away.content)
+            daemon.start()
+            read = await mine.call_tool("read_graph", {})
+            assert read.structured_content["entities"] == []
         async with ours(daemon.url, ("restarts",)) as mine:
             assert not (await mine.call_tool("create_entities", {"entities": [entity]})).is_error
             daemon.restart(kill=True)

@@ -20,9 +20,9 @@ REFERENCE: Final = Package(
 )
 
 
-def ours(url: str, namespace: tuple[str, ...], **options: Any) -> Client:
-    """Return a client of a server of ours over a daemon."""
-    words = ["-P", "-m", "recollectd", "mcp", "--url", url]
+def ours(url: str, namespace: tuple[str, ...], *more: str, **options: Any) -> Client:
+    """Return a client of a server of ours over a daemon; more: words for its command line."""
+    words = ["-P", "-m", "recollectd", "mcp", "--url", url, *more]
     for label in namespace:
         words += ["-n", label]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGE.parent)}

@@ -13,7 +13,7 @@ import click
 from recollectd.cli.connecting import NAMESPACE_DEFAULT, with_json, with_namespace
 from recollectd.cli.exits import ExitCode
 from recollectd.cli.failures import Failure
-from recollectd.cli.inputs import parse_namespace
+from recollectd.cli.inputs import duration, parse_namespace
 
 if TYPE_CHECKING:
     from recollectd.client import AsyncClient
@@ -35,6 +35,9 @@ def _packages() -> Iterator[None]:
 
 def _with_address(function: Command) -> Command:
     for option in (
+        click.option(
+            "--timeout", type=duration, metavar="DURATION", default=30.0, help="For each call. [default: 30s]"
+        ),
         click.option("--local", type=click.Path(path_type=Path), help="A folder: its daemon is found, or started."),
         click.option("--url", envvar="RECOLLECTD_URL", help="unix:///PATH or tcp://HOST:PORT."),
         click.option("--socket", "socket_path", type=click.Path(path_type=Path), help="The daemon's Unix socket."),
@@ -97,7 +100,7 @@ def import_command(address: dict[str, Any], file: Path, as_json: bool) -> None:
 def _run(address: dict[str, Any], use: Callable[[AsyncClient], Awaitable[Any]]) -> Any:
     from recollectd.client import AsyncClient
 
-    local, url, socket_path = address["local"], address["url"], address["socket_path"]
+    local, url, socket_path, timeout = (address[key] for key in ("local", "url", "socket_path", "timeout"))
     if local is not None and socket_path is not None:
         raise click.UsageError("Give --local or --socket, not both.")
     namespace = parse_namespace(address["namespace"]) if address["namespace"] else NAMESPACE_DEFAULT
@@ -106,9 +109,9 @@ def _run(address: dict[str, Any], use: Callable[[AsyncClient], Awaitable[Any]]) 
 
     async def run() -> Any:
         if local is not None:
-            client = await AsyncClient.local(local, namespace=namespace, name="mcp")
+            client = await AsyncClient.local(local, namespace=namespace, timeout=timeout, name="mcp")
         else:
-            client = AsyncClient(url or None, namespace=namespace, name="mcp")
+            client = AsyncClient(url or None, namespace=namespace, timeout=timeout, name="mcp")
         async with client:
             return await use(client)
 
