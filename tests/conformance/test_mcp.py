@@ -239,6 +239,33 @@ def test_no_relation_slips_past_the_deletion_of_its_end(daemon: Daemon, namespac
     assert len(there) == len(left)
 
 
+def test_a_relation_made_while_its_end_is_deleted_goes_with_it(
+    daemon: Daemon, namespace: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meeting = [Relation("early", "hub", "knows"), Relation("hub", "late", "knows")]
+
+    async def run() -> list[Relation]:
+        async with AsyncClient(daemon.url, namespace=namespace) as client:
+            graph, other = Graph(client), Graph(client)
+            await graph.create_relations(meeting[:1])
+            look = graph._relations_of
+            looked = 0
+
+            async def look_and_be_overtaken(name: str) -> dict[str, str]:
+                nonlocal looked
+                looked += 1
+                found = await look(name)
+                await other.create_relations(meeting[1:])
+                return found
+
+            monkeypatch.setattr(graph, "_relations_of", look_and_be_overtaken)
+            await graph.delete_entities(["hub"])
+            assert looked == 2, "what came between made it look again"
+            return (await graph.read_graph()).relations
+
+    assert asyncio.run(run()) == []
+
+
 @without_node
 def test_the_references_file_is_taken_in_once(client: Client, daemon: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "memory.jsonl"
