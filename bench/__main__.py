@@ -29,6 +29,7 @@ BENCHES: Final = {
     "cache": "memory per cached value above its bytes; hit ratios beside LRU",
     "report": "a page of tables and plots from the rows of other benches",
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
+    "buffer": "a thousand agents' buffers: reads, persists, and bytes saved on disk",
     "fuzz": "hostile frames against the parser and the daemon",
     "locomo-import": "an import killed at random moments and run again",
 }

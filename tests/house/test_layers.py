@@ -29,7 +29,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "server": DAEMON,
     "testing": ("protocol", "config", "client"),
     "adapters": ("protocol", "client"),
-    "cli": (*DAEMON, "client"),
+    "cli": (*DAEMON, "client", "adapters"),
     "__main__": ("cli",),
     "": (),
 }
@@ -52,6 +52,7 @@ ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
     "google_adk": ("google", "pydantic", "pydantic_core"),
     "langchain": ("langchain_core",),
     "langgraph": ("langgraph", "langchain_core"),
+    "mcp": ("mcp", "mcp_types", "uvicorn"),
     "openai_agents": ("agents",),
     "pydantic_ai": ("pydantic_ai", "pydantic", "pydantic_core"),
 }
@@ -61,6 +62,7 @@ ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
 LAZY: Final = {
     ("recollectd.client.blocking.client", "client"),  # what starts a daemon is loaded by `Client.local` alone
     ("recollectd.client.aio.client", "client"),
+    ("recollectd.adapters.mcp.server", "uvicorn"),  # who serves on stdio needs no HTTP server
 }
 LAZY_LAYERS: Final = ("cli", "__main__")
 
@@ -93,7 +95,7 @@ def breaches(module: str, imported: list[Import]) -> Iterator[str]:
             known = target in LAYERS
             allowed = target in ("", layer, *LAYERS.get(layer, ())) or not known  # the version lies in no layer
             foreign = adapter_of(one.name) in ADAPTERS and adapter_of(one.name) != adapter_of(module)
-            allowed = allowed and not foreign
+            allowed = allowed and not (foreign and layer == "adapters")
         else:
             allowed = top in sys.stdlib_module_names or top in others_of(module)
         if not allowed:

@@ -33,6 +33,9 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "conversation": "commands.conversation:conversation",
         "namespaces": "commands.daemon:namespaces",
     },
+    "For other programs": {
+        "mcp": "commands.mcp:mcp",
+    },
     "Moving in and out": {
         "import": "commands.transfer:import_command",
         "export": "commands.transfer:export_command",
