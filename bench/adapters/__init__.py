@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.report import Report
 
-PARTS: Final = ("langgraph_savers", "openai_sessions")
+PARTS: Final = ("langgraph_savers", "mcp_memory", "openai_sessions")
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -42,7 +42,9 @@ class Shelf:
             request_bytes=0,
         )
 
-    def put(self, name: str, value: bytes = b"\x01", *, seq: int = 1, expires_at: int = 0, sliding: bool = False) -> None:
+    def put(
+        self, name: str, value: bytes = b"\x01", *, seq: int = 1, expires_at: int = 0, sliding: bool = False
+    ) -> None:
         self.cache.put(seq, state_key(name), value, 1, NOW_US, NOW_US, expires_at, seq, sliding)
 
     def fill(self, read_at: int, name: str, value: bytes = b"\x01") -> bool:
