@@ -27,6 +27,7 @@ BENCHES: Final = {
     "peers": "the same work against Redis, Valkey, PostgreSQL and SQLite, interleaved",
     "scale": "how costs grow with the number of states, versions and messages",
     "cache": "memory per cached value above its bytes; hit ratios beside LRU",
+    "profile": "where the microseconds of an operation go, by function",
     "report": "a page of tables and plots from the rows of other benches",
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
     "buffer": "a thousand agents' buffers: reads, persists, and bytes saved on disk",
