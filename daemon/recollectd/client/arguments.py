@@ -48,6 +48,18 @@ def name(text: str, field: str, bytes_max: int = limits.KEY_BYTES_MAX) -> str:
     return text
 
 
+def names(texts: Iterable[str], field: str) -> list[str]:
+    """Return keys or ids, each as `name` wants it."""
+    checked = list(texts)
+    # One look at all of them together accepts nearly every list; what it does not, is looked at one by one.
+    try:
+        together = "".join(checked)
+        fine = together.isascii() and all(checked) and len(max(checked, key=len, default="")) <= limits.KEY_BYTES_MAX
+    except TypeError:
+        fine = False
+    return checked if fine else [name(text, f"{field}[{index}]") for index, text in enumerate(checked)]
+
+
 def optional_name(text: str | None, field: str, bytes_max: int = limits.KEY_BYTES_MAX) -> str | None:
     """Return an id that may be left to the daemon."""
     return None if text is None else name(text, field, bytes_max)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
+from recollectd.client.reading import ANSWERS
 from recollectd.protocol import errors, limits, table
 from recollectd.protocol.frames import FLAG_ASYNC, REQUEST_HEADER
 from recollectd.protocol.messages.connection import ErrorReply, Hello, Welcome
@@ -24,7 +25,7 @@ from recollectd.protocol.messages.fields import Message, Reply, Write
 HeaderFields: TypeAlias = tuple[int, int, int, int, int]
 """number, after, deadline_ms, flags and span."""
 
-_ANSWERS: Final = {row.request: frozenset((*row.replies, ErrorReply)) for row in table.REQUESTS}
+_BODY_BYTES_MAX: Final = limits.FRAME_BYTES_MAX - REQUEST_HEADER.size
 _RETRIED: Final = (errors.Busy, errors.ShuttingDown, errors.TooManyConnections)
 
 
@@ -35,36 +36,24 @@ class Operation:
     sent, so the daemon may have carried it out.
     """
 
-    __slots__ = (
-        "body",
-        "deadline",
-        "error",
-        "flags",
-        "generation",
-        "in_doubt",
-        "is_write",
-        "number",
-        "position",
-        "reply",
-        "request",
-    )
+    # Defaults of the class: an operation is made for every request, and most never need another value for some.
+    number = 0
+    generation = 0
+    in_doubt = False
+    position = 0
+    reply: Reply | None = None
+    error: errors.RecollectdError | None = None
 
     def __init__(self, request: Message, deadline: float, *, durable: bool = True) -> None:
         self.request = request
         self.body = table.encode(request)
-        if len(self.body) > limits.FRAME_BYTES_MAX - REQUEST_HEADER.size:
+        if len(self.body) > _BODY_BYTES_MAX:
             raise errors.TooLarge(
                 f"the request has {len(self.body)} bytes, a frame at most {limits.FRAME_BYTES_MAX}: send less at once"
             )
         self.is_write = isinstance(request, Write)
         self.flags = FLAG_ASYNC if self.is_write and not durable else 0
         self.deadline = deadline
-        self.number = 0
-        self.generation = 0
-        self.in_doubt = False
-        self.position = 0
-        self.reply: Reply | None = None
-        self.error: errors.RecollectdError | None = None
 
     @property
     def done(self) -> bool:
@@ -141,7 +130,7 @@ class Session:
 
     def answer(self, operation: Operation, position: int, reply: Reply) -> errors.RecollectdError | None:
         """Take the daemon's reply. Returns a refusal worth another attempt; the operation is then not done."""
-        if type(reply) not in _ANSWERS[type(operation.request)]:
+        if type(reply) not in ANSWERS[type(operation.request)]:
             operation.error = errors.InvalidMessage(
                 f"the daemon answered {type(operation.request).__name__} with {type(reply).__name__}"
             )

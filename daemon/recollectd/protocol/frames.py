@@ -22,6 +22,8 @@ REQUEST_HEADER: Final = struct.Struct("<IIQQIBBH")
 REPLY_HEADER: Final = struct.Struct("<IIQ")
 LENGTH: Final = struct.Struct("<I")
 
+_LENGTH_MAX: Final = limits.FRAME_BYTES_MAX - LENGTH.size
+
 FLAG_ASYNC: Final = 0x01
 FLAGS_KNOWN: Final = FLAG_ASYNC
 
@@ -81,44 +83,97 @@ def unpack_reply(frame: bytes | memoryview) -> tuple[int, int, memoryview]:
     return request_id, position, memoryview(frame)[REPLY_HEADER.size :]
 
 
-class FrameSplitter:
-    """Cuts a stream of bytes into whole frames; keeps what is not whole yet.
-
-    header_bytes is the least a frame may have (REQUEST_HEADER.size on the daemon's side, REPLY_HEADER.size on the
-    client's). A length outside the bounds is found before anything of that size is buffered.
-    """
+class _Splitter:
+    """Keeps what has not arrived whole, until it has."""
 
     def __init__(self, header_bytes: int) -> None:
         self._length_min = header_bytes - LENGTH.size
         self._pending = bytearray()
+        self._needed = LENGTH.size  # bytes of `pending` before there is something to cut
 
     @property
     def pending_bytes(self) -> int:
         """Bytes kept for a frame that has not arrived whole."""
         return len(self._pending)
 
+    def _whole(self, data: bytes | bytearray | memoryview) -> bytes:
+        """Return the bytes that can be cut now, those kept in front; none while the first frame is not whole."""
+        if not self._pending:
+            return bytes(data)
+        # A large frame comes in many pieces: they are put together once, when the last one is there.
+        self._pending += data
+        if len(self._pending) < self._needed:
+            return b""
+        joined = bytes(self._pending)
+        self._pending.clear()
+        return joined
+
+    def _keep(self, data: bytes, start: int) -> None:
+        """Keep what begins at `start`, less than a whole frame. Raises FramingError for an impossible length."""
+        rest = len(data) - start
+        if rest >= LENGTH.size:
+            self._needed = LENGTH.size + self._checked(*LENGTH.unpack_from(data, start))
+        else:
+            self._needed = LENGTH.size
+        if rest:
+            self._pending += data[start:]
+
+    def _checked(self, length: int) -> int:
+        if not self._length_min <= length <= _LENGTH_MAX:
+            raise FramingError(
+                f"a frame announces {length} bytes; between {self._length_min} and {_LENGTH_MAX} are allowed"
+            )
+        return length
+
+
+class FrameSplitter(_Splitter):
+    """Cuts a stream of bytes into whole frames; keeps what is not whole yet.
+
+    header_bytes is the least a frame may have (REQUEST_HEADER.size on the daemon's side, REPLY_HEADER.size on the
+    client's). A length outside the bounds is found before anything of that size is buffered.
+    """
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """Take received bytes, return the frames now whole, in order.
 
         Raises FramingError when a length is impossible; the splitter is then unusable.
         """
-        pending = self._pending
-        pending += data
         frames: list[bytes] = []
-        start, available = 0, len(pending)
+        data = self._whole(data)
+        start, available = 0, len(data)
         while available - start >= LENGTH.size:
-            (length,) = LENGTH.unpack_from(pending, start)
-            if not self._length_min <= length <= limits.FRAME_BYTES_MAX - LENGTH.size:
-                raise FramingError(
-                    f"a frame announces {length} bytes; between {self._length_min} and "
-                    f"{limits.FRAME_BYTES_MAX - LENGTH.size} are allowed"
-                )
-            end = start + LENGTH.size + length
+            end = start + LENGTH.size + self._checked(*LENGTH.unpack_from(data, start))
             if end > available:
                 break
-            with memoryview(pending) as view:  # slicing the bytearray itself would copy twice
-                frames.append(bytes(view[start:end]))
+            frames.append(data[start:end])
             start = end
-        if start:
-            del pending[:start]
+        if start < available:
+            self._keep(data, start)
         return frames
+
+
+class ReplySplitter(_Splitter):
+    """Cuts a stream of bytes into replies, as `FrameSplitter` into frames, without a detour over whole frames."""
+
+    def __init__(self) -> None:
+        super().__init__(REPLY_HEADER.size)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[tuple[int, int, bytes]]:
+        """Take received bytes, return request_id, position and message of the replies now whole, in order.
+
+        Raises FramingError when a length is impossible; the splitter is then unusable.
+        """
+        replies: list[tuple[int, int, bytes]] = []
+        unpack, least = REPLY_HEADER.unpack_from, self._length_min
+        data = self._whole(data)
+        start, available = 0, len(data)
+        while available - start >= REPLY_HEADER.size:
+            length, request_id, position = unpack(data, start)
+            end = start + LENGTH.size + length
+            if end > available or length < least:
+                break
+            replies.append((request_id, position, data[start + REPLY_HEADER.size : end]))
+            start = end
+        if start < available:
+            self._keep(data, start)
+        return replies

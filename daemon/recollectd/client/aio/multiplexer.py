@@ -14,6 +14,7 @@ from recollectd.client.aio.channel import Channel
 from recollectd.client.aio.connector import Connector
 from recollectd.client.core import Answer
 from recollectd.client.retry import Backoff, worth_retrying
+from recollectd.client.reading import decoder_of
 from recollectd.client.session import Operation, out_of_time
 from recollectd.client.targets import same_record
 from recollectd.protocol import errors
@@ -26,8 +27,6 @@ class AsyncOperation(Operation):
     ordered: what is sent about the same record behind it must not get in front of it. order: rises with each operation
     submitted. sent_at: monotonic seconds, 0 while it is not in flight.
     """
-
-    __slots__ = ("future", "order", "ordered", "sent_at")
 
     def __init__(self, request: Message, deadline: float, *, durable: bool, ordered: bool = False) -> None:
         super().__init__(request, deadline, durable=durable)
@@ -118,8 +117,8 @@ class Multiplexer:
                 except errors.OutcomeUnknown as error:
                     self._finish(operation, error)
                 else:
-                    header = self._session.header(operation, now)
-                    channel.write(channel.core.send(operation, operation.body, header))
+                    header, decode = self._session.header(operation, now), decoder_of(operation.request)
+                    channel.write(channel.core.send(operation, operation.body, header, decode))
                     operation.sent_at = now
             self._queue.popleft()
 
@@ -130,15 +129,16 @@ class Multiplexer:
     # Receiving.
 
     def _answered(self, answers: list[Answer[AsyncOperation]]) -> None:
-        for index, (operation, position, reply) in enumerate(answers, 1):
+        for index, answer in enumerate(answers, 1):
+            operation = answer.token
             operation.sent_at = 0.0
-            refusal = self._session.answer(operation, position, reply)
+            refusal = self._session.answer(operation, answer.position, answer.reply)
             if refusal is None:
                 self._finish(operation, None)
             elif operation in self._unfinished:
                 # Answers about one record come in the order of its requests: later ones are still to be seen.
                 in_flight = self._channel.core.in_flight if self._channel is not None else ()
-                self._refused(operation, refusal, [*(answer.token for answer in answers[index:]), *in_flight])
+                self._refused(operation, refusal, [*(each.token for each in answers[index:]), *in_flight])
         self._pump()
 
     def _refused(

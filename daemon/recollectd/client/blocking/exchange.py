@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Final
 
 from recollectd.client.blocking.pool import OperationChannel, Pool
+from recollectd.client.reading import decoder_of
 from recollectd.client.session import Operation
 from recollectd.client.targets import same_record
 from recollectd.protocol import errors
@@ -66,7 +67,8 @@ class Exchange:
                     continue
                 self._queue.popleft()
                 if not operation.done:
-                    frames.append(core.send(operation, operation.body, session.header(operation, now)))
+                    header, decode = session.header(operation, now), decoder_of(operation.request)
+                    frames.append(core.send(operation, operation.body, header, decode))
                     size += len(frames[-1])
         self._outgoing = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
         return bool(frames)
@@ -83,11 +85,12 @@ class Exchange:
         if not answers:
             return
         with self._pool.lock:
-            for index, (operation, position, reply) in enumerate(answers, 1):
-                refusal = self._pool.session.answer(operation, position, reply)
+            for index, answer in enumerate(answers, 1):
+                operation = answer.token
+                refusal = self._pool.session.answer(operation, answer.position, answer.reply)
                 if refusal is not None:
                     # Answers about one record come in the order of its requests: later ones are still to be seen.
-                    later = [*(answer.token for answer in answers[index:]), *self._channel.core.in_flight]
+                    later = [*(each.token for each in answers[index:]), *self._channel.core.in_flight]
                     self._refuse(operation, refusal, later)
             self._pool.room.notify_all()
 
