@@ -1,5 +1,7 @@
 """One connection's side of the protocol, without I/O: bytes in, answers out; requests in, bytes out.
 
+`room` is where received bytes go; `receive` is told how many came.
+
 States: greeting (hello sent, `welcome` is None), ready (`welcome` is there), broken (an exception was raised; the
 connection must be closed, and every request in flight is in doubt).
 """
@@ -11,7 +13,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from recollectd.client.reading import Decode
+from recollectd.client.reading import Decode, decode_any
 from recollectd.client.session import HeaderFields, from_reply
 from recollectd.protocol import errors, frames, limits, table
 from recollectd.protocol.frames import RequestHeader
@@ -46,7 +48,8 @@ class Connection(Generic[Token]):
 
     def __init__(self) -> None:
         self.welcome: Welcome | None = None
-        self._splitter = frames.ReplySplitter()
+        self._received = frames.ReplyBuffer()
+        self.room = self._received.room
         self._waiting: dict[int, _Waiting[Token]] = {}
         self._bytes = 0
         self._last_id = _HELLO_ID
@@ -79,7 +82,7 @@ class Connection(Generic[Token]):
         token: Token,
         body: bytes,
         fields: HeaderFields = (0, 0, 0, 0, 0),
-        decode: Decode = table.decode_reply,
+        decode: Decode = decode_any,
     ) -> bytes:
         """Return a request's frame; its answers will carry the token.
 
@@ -101,14 +104,14 @@ class Connection(Generic[Token]):
                 self._last_id = request_id
                 return request_id
 
-    def receive(self, data: bytes | bytearray | memoryview) -> list[Answer[Token]]:
-        """Take received bytes and return the answers now complete, in the order they came.
+    def receive(self, size: int) -> list[Answer[Token]]:
+        """Take so many bytes, received into `room()`, and return the answers now complete, in the order they came.
 
         Raises ProtocolError for what is no answer of the protocol, and the daemon's error when it refuses the hello or
         ends the connection with one.
         """
         try:
-            received = self._splitter.feed(data)
+            received = self._received.take(size)
         except frames.FramingError as error:
             raise errors.MalformedFrame(str(error)) from error
         answers: list[Answer[Token]] = []
@@ -134,9 +137,9 @@ class Connection(Generic[Token]):
             raise errors.InvalidMessage(f"the daemon sent what is no reply: {error}") from error
         return answers
 
-    def _process_reply_to_nobody(self, request_id: int, body: bytes) -> None:
+    def _process_reply_to_nobody(self, request_id: int, body: memoryview) -> None:
         """Take what comes under no id in flight: the answer to the hello, or a mistake."""
-        reply = table.decode_reply(body)
+        reply = decode_any(body)
         if request_id != _HELLO_ID:
             raise errors.InvalidMessage(f"the daemon answered request {request_id}, which is not in flight")
         self._process_hello_reply(reply)

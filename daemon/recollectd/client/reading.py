@@ -18,7 +18,8 @@ from recollectd.protocol import table
 from recollectd.protocol.messages import connection, state
 from recollectd.protocol.messages.fields import Message, Reply
 
-Decode: TypeAlias = Callable[[bytes], Reply]
+Decode: TypeAlias = Callable[[memoryview], Reply]
+"""Decodes a message out of the receive buffer, and leaves nothing behind that refers to it."""
 
 
 class StateRecord(state.StateRecord, frozen=True, tag=table.tag_of(state.StateRecord)):
@@ -54,15 +55,20 @@ ANSWERS: Final[dict[type[Message], frozenset[type[Reply]]]] = {
 """The types that a reply to a request may have."""
 
 
+def decode_any(body: memoryview) -> Reply:
+    """Return any reply. Raises msgspec.DecodeError for what is none."""
+    return table.decode_reply(bytes(body))  # values that stay encoded refer to what they were decoded from
+
+
 def _decoder(replies: tuple[type[Reply], ...]) -> Decode:
     decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(reduce(or_, (*replies, connection.ErrorReply)))
     decode = decoder.decode
 
-    def read(body: bytes) -> Reply:
+    def read(body: memoryview) -> Reply:
         try:
             reply: Reply = decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return table.decode_reply(body)
+            return decode_any(body)
         return reply
 
     return read
@@ -73,4 +79,4 @@ _DECODERS: Final[dict[type[Message], Decode]] = {request: _decoder(replies) for 
 
 def decoder_of(request: Message) -> Decode:
     """Return what decodes the replies to a request. It raises msgspec.DecodeError for what is no reply."""
-    return _DECODERS.get(type(request), table.decode_reply)
+    return _DECODERS.get(type(request), decode_any)

@@ -22,7 +22,11 @@ REQUEST_HEADER: Final = struct.Struct("<IIQQIBBH")
 REPLY_HEADER: Final = struct.Struct("<IIQ")
 LENGTH: Final = struct.Struct("<I")
 
-_LENGTH_MAX: Final = limits.FRAME_BYTES_MAX - LENGTH.size
+RECEIVE_BYTES: Final = 256 * 1024
+"""So much a client's connection receives at once."""
+
+_REPLY_LENGTH_MIN: Final = REPLY_HEADER.size - LENGTH.size
+_unpack_reply: Final = REPLY_HEADER.unpack_from
 
 FLAG_ASYNC: Final = 0x01
 FLAGS_KNOWN: Final = FLAG_ASYNC
@@ -83,97 +87,93 @@ def unpack_reply(frame: bytes | memoryview) -> tuple[int, int, memoryview]:
     return request_id, position, memoryview(frame)[REPLY_HEADER.size :]
 
 
-class _Splitter:
-    """Keeps what has not arrived whole, until it has."""
-
-    def __init__(self, header_bytes: int) -> None:
-        self._length_min = header_bytes - LENGTH.size
-        self._pending = bytearray()
-        self._needed = LENGTH.size  # bytes of `pending` before there is something to cut
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes kept for a frame that has not arrived whole."""
-        return len(self._pending)
-
-    def _whole(self, data: bytes | bytearray | memoryview) -> bytes:
-        """Return the bytes that can be cut now, those kept in front; none while the first frame is not whole."""
-        if not self._pending:
-            return bytes(data)
-        # A large frame comes in many pieces: they are put together once, when the last one is there.
-        self._pending += data
-        if len(self._pending) < self._needed:
-            return b""
-        joined = bytes(self._pending)
-        self._pending.clear()
-        return joined
-
-    def _keep(self, data: bytes, start: int) -> None:
-        """Keep what begins at `start`, less than a whole frame. Raises FramingError for an impossible length."""
-        rest = len(data) - start
-        if rest >= LENGTH.size:
-            self._needed = LENGTH.size + self._checked(*LENGTH.unpack_from(data, start))
-        else:
-            self._needed = LENGTH.size
-        if rest:
-            self._pending += data[start:]
-
-    def _checked(self, length: int) -> int:
-        if not self._length_min <= length <= _LENGTH_MAX:
-            raise FramingError(
-                f"a frame announces {length} bytes; between {self._length_min} and {_LENGTH_MAX} are allowed"
-            )
-        return length
-
-
-class FrameSplitter(_Splitter):
+class FrameSplitter:
     """Cuts a stream of bytes into whole frames; keeps what is not whole yet.
 
     header_bytes is the least a frame may have (REQUEST_HEADER.size on the daemon's side, REPLY_HEADER.size on the
     client's). A length outside the bounds is found before anything of that size is buffered.
     """
 
+    def __init__(self, header_bytes: int) -> None:
+        self._length_min = header_bytes - LENGTH.size
+        self._pending = bytearray()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes kept for a frame that has not arrived whole."""
+        return len(self._pending)
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """Take received bytes, return the frames now whole, in order.
 
         Raises FramingError when a length is impossible; the splitter is then unusable.
         """
+        pending = self._pending
+        pending += data
         frames: list[bytes] = []
-        data = self._whole(data)
-        start, available = 0, len(data)
+        start, available = 0, len(pending)
         while available - start >= LENGTH.size:
-            end = start + LENGTH.size + self._checked(*LENGTH.unpack_from(data, start))
+            (length,) = LENGTH.unpack_from(pending, start)
+            end = start + LENGTH.size + _checked(length, self._length_min)
             if end > available:
                 break
-            frames.append(data[start:end])
+            with memoryview(pending) as view:  # slicing the bytearray itself would copy twice
+                frames.append(bytes(view[start:end]))
             start = end
-        if start < available:
-            self._keep(data, start)
+        if start:
+            del pending[:start]
         return frames
 
 
-class ReplySplitter(_Splitter):
-    """Cuts a stream of bytes into replies, as `FrameSplitter` into frames, without a detour over whole frames."""
+class ReplyBuffer:
+    """Where a client receives: a buffer that is used again and again, and replies cut out of it without a copy.
+
+    Receive into `room()`, then tell `take` how many bytes came. A message is a view of the buffer: it is good until
+    `room` is called again.
+    """
 
     def __init__(self) -> None:
-        super().__init__(REPLY_HEADER.size)
+        self._usual = memoryview(bytearray(RECEIVE_BYTES))
+        self._buffer = self._usual
+        self._start = self._end = 0  # what has been received and not been cut
+        self._needed = LENGTH.size  # bytes from `start` before there is something to cut
 
-    def feed(self, data: bytes | bytearray | memoryview) -> list[tuple[int, int, bytes]]:
-        """Take received bytes, return request_id, position and message of the replies now whole, in order.
+    def room(self) -> memoryview:
+        """Return where the next bytes go; there is always room for some, and for the rest of the frame begun."""
+        rest = self._buffer[self._start : self._end]
+        if self._start or len(self._buffer) < self._needed:
+            if self._needed > RECEIVE_BYTES:
+                self._buffer = memoryview(bytearray(self._needed))
+            else:
+                self._buffer = self._usual
+            self._buffer[: len(rest)] = rest  # where they overlap it is done in the right order
+            self._start, self._end = 0, len(rest)
+        return self._buffer[self._end :]
 
-        Raises FramingError when a length is impossible; the splitter is then unusable.
+    def take(self, size: int) -> list[tuple[int, int, memoryview]]:
+        """Take so many more bytes; return request_id, position and message of the replies now whole, in order.
+
+        Raises FramingError when a length is impossible; the buffer is then unusable.
         """
-        replies: list[tuple[int, int, bytes]] = []
-        unpack, least = REPLY_HEADER.unpack_from, self._length_min
-        data = self._whole(data)
-        start, available = 0, len(data)
-        while available - start >= REPLY_HEADER.size:
-            length, request_id, position = unpack(data, start)
-            end = start + LENGTH.size + length
-            if end > available or length < least:
-                break
-            replies.append((request_id, position, data[start + REPLY_HEADER.size : end]))
-            start = end
-        if start < available:
-            self._keep(data, start)
+        replies: list[tuple[int, int, memoryview]] = []
+        buffer, start, end = self._buffer, self._start, self._end + size
+        if end - start >= self._needed:
+            while end - start >= REPLY_HEADER.size:
+                length, request_id, position = _unpack_reply(buffer, start)
+                if not _REPLY_LENGTH_MIN <= length <= end - start - LENGTH.size:
+                    break
+                following = start + LENGTH.size + length
+                replies.append((request_id, position, buffer[start + REPLY_HEADER.size : following]))
+                start = following
+            self._needed = LENGTH.size
+            if end - start >= LENGTH.size:
+                self._needed += _checked(LENGTH.unpack_from(buffer, start)[0], _REPLY_LENGTH_MIN)
+        self._start, self._end = start, end
         return replies
+
+
+def _checked(length: int, least: int) -> int:
+    most = limits.FRAME_BYTES_MAX - LENGTH.size
+    if not least <= length <= most:
+        raise FramingError(f"a frame announces {length} bytes; between {least} and {most} are allowed")
+    return length

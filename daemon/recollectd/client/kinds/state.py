@@ -32,7 +32,7 @@ from recollectd.client.calls import (
     walk,
 )
 from recollectd.client.kinds.common import WALK_PAGE_ITEMS, any_deleted
-from recollectd.client.reading import StateRecord
+from recollectd.client.reading import StateRecord, StateRecords
 from recollectd.client.results import Page, Record, Version
 from recollectd.client.times import Moment, iso_time, optional_iso_time, time_us, ttl_us
 from recollectd.protocol import errors, limits
@@ -108,7 +108,7 @@ class State(Calls[Style]):
         while wanted:
             asked = tuple(wanted[: limits.OPERATIONS_PER_FRAME_MAX])
             reply: messages.StateRecords = yield messages.StateGetMany(self.namespace, asked)
-            found.update((each.key, record(each)) for each in reply.records if each is not None)
+            found.update(_by_key(reply))
             if not reply.records:
                 raise errors.InvalidMessage("the daemon answered with none of the records asked for", field="records")
             wanted = wanted[len(reply.records) :]
@@ -249,6 +249,12 @@ def record(wire: messages.StateRecord, *, values: bool = True) -> Record:
     if values:
         content = value if type(wire) is StateRecord else plain(value)
     return Record(StateRecord(wire.key, content, *others))
+
+
+def _by_key(reply: messages.StateRecords) -> dict[str, Record]:
+    if type(reply) is StateRecords:
+        return {each.key: Record(each) for each in reply.records if each is not None}
+    return {each.key: record(each) for each in reply.records if each is not None}
 
 
 def optional_record(wire: messages.StateRecord | messages.Absent | None) -> Record | None:
