@@ -259,7 +259,7 @@ def _by_key(reply: messages.StateRecords) -> dict[str, Record]:
 
 def optional_record(wire: messages.StateRecord | messages.Absent | None) -> Record | None:
     """Return a record as callers see it, None for an absent one."""
-    return None if wire is None or type(wire) is messages.Absent else record(wire)
+    return None if wire is None or isinstance(wire, messages.Absent) else record(wire)
 
 
 def _scan(
