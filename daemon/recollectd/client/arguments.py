@@ -50,14 +50,14 @@ def name(text: str, field: str, bytes_max: int = limits.KEY_BYTES_MAX) -> str:
 
 def names(texts: Iterable[str], field: str) -> list[str]:
     """Return keys or ids, each as `name` wants it."""
-    checked = list(texts)
-    # One look at all of them together accepts nearly every list; what it does not, is looked at one by one.
+    given = list(texts)
+    # One look at all of them together accepts nearly every list; one that it does not is looked at one by one.
     try:
-        together = "".join(checked)
-        fine = together.isascii() and all(checked) and len(max(checked, key=len, default="")) <= limits.KEY_BYTES_MAX
+        if "".join(given).isascii() and all(given) and max(map(len, given), default=0) <= limits.KEY_BYTES_MAX:
+            return given
     except TypeError:
-        fine = False
-    return checked if fine else [name(text, f"{field}[{index}]") for index, text in enumerate(checked)]
+        pass  # not all are text
+    return [name(text, f"{field}[{index}]") for index, text in enumerate(given)]
 
 
 def optional_name(text: str | None, field: str, bytes_max: int = limits.KEY_BYTES_MAX) -> str | None:

@@ -7,6 +7,7 @@ call that was made behind it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -37,9 +38,9 @@ def may_be_gathered(request: Message) -> bool:
 
 def gather(handles: Iterable[W]) -> Iterator[tuple[Message, Sequence[W]]]:
     """Return as few requests as these gets need, each with those who wait for it."""
-    by_namespace: dict[tuple[str, ...], list[W]] = {}
+    by_namespace: dict[tuple[str, ...], list[W]] = defaultdict(list)
     for handle in handles:
-        by_namespace.setdefault(handle.call.request.namespace, []).append(handle)
+        by_namespace[handle.call.request.namespace].append(handle)
     for namespace, several in by_namespace.items():
         for start in range(0, len(several), limits.OPERATIONS_PER_FRAME_MAX):
             some = several[start : start + limits.OPERATIONS_PER_FRAME_MAX]

@@ -63,7 +63,7 @@ class PipelineFace:
         raise errors.InvalidArgument("a walk waits for each page before the next; it cannot be part of a pipeline")
 
     def _collect(self, handle: Handle[Any]) -> None:
-        operation = self._engine.operation(handle.call.request)
+        operation = Operation(handle.call.request, 0.0, durable=self._engine.durable)
         self._collected.append((operation, (handle,)))
         self._bytes += len(operation.body)
 
@@ -84,7 +84,7 @@ class PipelineFace:
         while self._collected or self._gets:
             sent, gets = self._collected, self._gets
             self._collected, self._gets, self._bytes = [], [], 0
-            sent += [(self._engine.operation(request), handles) for request, handles in gather(gets)]
+            sent += [(Operation(request, 0.0), handles) for request, handles in gather(gets)]
             deadline = self._engine.deadline()
             for operation, _ in sent:
                 operation.deadline = deadline
