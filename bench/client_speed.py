@@ -63,7 +63,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, report: Report) -> None:
     """Start both servers and compare."""
     with tempfile.TemporaryDirectory(prefix="client-", dir=arguments.folder) as folder:
-        ours, redis = Ours(_subfolder(folder, "recollectd"), {}), Redis(_subfolder(folder, "redis"), "redis-server", "always")
+        ours, redis = (
+            Ours(_subfolder(folder, "recollectd"), {}),
+            Redis(_subfolder(folder, "redis"), "redis-server", "always"),
+        )
         try:
             ours.start()
             redis.start()

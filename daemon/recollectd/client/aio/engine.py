@@ -71,9 +71,7 @@ class Engine:
         """
         self.multiplexer.connector.check_usable()
         deadline = monotonic() + self.timeout
-        operation = AsyncOperation(
-            request, deadline, tell, durable=self.durable, ordered=ordered, held_for=held_for
-        )
+        operation = AsyncOperation(request, deadline, tell, durable=self.durable, ordered=ordered, held_for=held_for)
         self.multiplexer.submit(operation, first=first)
         return operation
 
