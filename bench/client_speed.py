@@ -1,9 +1,10 @@
 """The Python client beside redis-py with hiredis: what one thread of a program gets through, and what it costs it.
 
 Both faces of the client, blocking and asyncio, do the same work as those of redis-py, in turns within each round: gets
-and puts of 200 bytes one at a time, through a pipeline, and many in one call. Redis syncs every write (`appendfsync
-always`), as the daemon does. Every value that is read is looked at. Throughput is by the clock and has the server in it;
-CPU is that of the client's thread alone. A ratio is taken within its round, and the median over the rounds counts.
+and puts of 200 bytes one at a time, through a pipeline, and many in one call; all rounds of reads come before those of
+writes, so that no server still works on writes while its reads are measured. Redis syncs every write (`appendfsync
+always`), as the daemon does. Every value that is read is looked at. Throughput is by the clock and has the server in
+it; CPU is that of the client's thread alone. A ratio is taken within its round, and the median over the rounds counts.
 
 What leans which way: a put keeps its history here, and a value comes back with version and times; the client checks
 names and sizes, numbers its writes and sends them again after a lost connection; redis-py does none of that. Gets of a
@@ -213,9 +214,11 @@ def _rounds(
     report: Report, face: str, pairs: list[Pair], rounds: int, measure: Callable[[Callable[[], Any]], Speed]
 ) -> None:
     samples: dict[Pair, list[tuple[Speed, Speed]]] = {pair: [] for pair in pairs}
-    for turn in range(rounds):
-        print(f"{face}: round {turn + 1} of {rounds}", flush=True)
-        for pair in pairs:
+    reads = [pair for pair in pairs if "get" in pair.measure]
+    writes = [pair for pair in pairs if pair not in reads]
+    for turn, some in (*enumerate([reads] * rounds), *enumerate([writes] * rounds)):
+        print(f"{face} {'reads' if some is reads else 'writes'}: round {turn + 1} of {rounds}", flush=True)
+        for pair in some:
             if turn % 2:
                 theirs, ours = measure(pair.theirs), measure(pair.ours)
             else:

@@ -1,4 +1,4 @@
-"""Gets of a pipeline travel together, and nobody can tell: order, errors and lost connections are as of single calls."""
+"""Gets of a pipeline travel together, and nobody can tell: order, errors and losses are as of single calls."""
 
 from __future__ import annotations
 

@@ -112,12 +112,11 @@ def test_a_greatest_reply_arrives_and_a_greater_one_is_refused_at_once() -> None
     frame = frames.pack_reply(1, 2, bytes(limits.FRAME_BYTES_MAX - frames.REPLY_HEADER.size))
     ((request_id, position, body),) = received(frames.ReplyBuffer(), frame, [])
     assert (request_id, position, len(body)) == (1, 2, limits.FRAME_BYTES_MAX - frames.REPLY_HEADER.size)
+    whole = frames.pack_reply(1, 1, b"x")
     for length in (frames.REPLY_HEADER.size - 5, limits.FRAME_BYTES_MAX - 3, 0, 2**32 - 1):
         for following in (b"", bytes(100)):
             with pytest.raises(frames.FramingError, match=f"announces {length} bytes"):
-                received(
-                    frames.ReplyBuffer(), frames.pack_reply(1, 1, b"x") + struct.pack("<I", length) + following, []
-                )
+                received(frames.ReplyBuffer(), whole + struct.pack("<I", length) + following, [])
 
 
 def test_reserved_byte() -> None:

@@ -40,7 +40,7 @@ class Answer(msgspec.Struct, Generic[Token], frozen=True, gc=False):
 
 
 _Waiting: TypeAlias = tuple[Token, Decode, int]
-"""A request in flight: its token, what decodes its reply, and the bytes of its frame. (A plain tuple is made fastest.)"""
+"""A request in flight: its token, what decodes its reply, the bytes of its frame. (A plain tuple is made fastest.)"""
 
 
 class Connection(Generic[Token]):

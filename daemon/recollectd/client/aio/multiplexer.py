@@ -13,8 +13,8 @@ from typing import Final, TypeAlias
 from recollectd.client.aio.channel import Channel
 from recollectd.client.aio.connector import Connector
 from recollectd.client.core import Answer
-from recollectd.client.retry import Backoff, worth_retrying
 from recollectd.client.reading import decoder_of
+from recollectd.client.retry import Backoff, worth_retrying
 from recollectd.client.session import Operation, out_of_time
 from recollectd.client.targets import same_record
 from recollectd.protocol import errors
