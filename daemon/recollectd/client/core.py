@@ -72,10 +72,9 @@ class Connection(Generic[Token]):
 
     def has_room(self, body: bytes) -> bool:
         """Tell whether a request of this size may be sent now without going over the daemon's bounds."""
-        if not self._waiting:
-            return True
-        size = frames.REQUEST_HEADER.size + len(body)
-        return len(self._waiting) < self._requests_max and self._bytes + size <= self._bytes_max
+        waiting = self._waiting
+        size = self._bytes + frames.REQUEST_HEADER.size + len(body)
+        return not waiting or (size <= self._bytes_max and len(waiting) < self._requests_max)
 
     def send(
         self,
@@ -89,7 +88,10 @@ class Connection(Generic[Token]):
         fields: the header's, behind the request id; decode: what decodes the replies.
         """
         assert self.welcome is not None, "a request before the welcome"
-        request_id = self._free_id()
+        request_id = self._last_id + 1
+        if request_id > _REQUEST_ID_MAX or request_id in self._waiting:
+            request_id = self._free_id()
+        self._last_id = request_id
         number, after, deadline_ms, flags, span = fields
         frame_bytes = frames.REQUEST_HEADER.size + len(body)
         self._waiting[request_id] = (token, decode, frame_bytes)
@@ -101,7 +103,6 @@ class Connection(Generic[Token]):
         while True:
             request_id = 1 if request_id == _REQUEST_ID_MAX else request_id + 1
             if request_id not in self._waiting:
-                self._last_id = request_id
                 return request_id
 
     def receive(self, size: int) -> list[Answer[Token]]:

@@ -122,11 +122,12 @@ class Session:
     def header(self, operation: Operation, now: float) -> HeaderFields:
         """Return an admitted operation's header fields behind the request id, which is the connection's."""
         remaining_ms = round((operation.deadline - now) * 1_000)
-        deadline_ms = min(max(remaining_ms, 1), limits.DEADLINE_MS_MAX)
+        if not 1 <= remaining_ms <= limits.DEADLINE_MS_MAX:
+            remaining_ms = 1 if remaining_ms < 1 else limits.DEADLINE_MS_MAX
         if operation.is_write:
-            span = operation.number - self._oldest
-            return operation.number, 0, deadline_ms, operation.flags, span
-        return 0, self.position, deadline_ms, 0, 0
+            number = operation.number
+            return number, 0, remaining_ms, operation.flags, number - self._oldest
+        return 0, self.position, remaining_ms, 0, 0
 
     def answer(self, operation: Operation, position: int, reply: Reply) -> errors.RecollectdError | None:
         """Take the daemon's reply. Returns a refusal worth another attempt; the operation is then not done."""
@@ -155,9 +156,13 @@ class Session:
     def abandon(self, operation: Operation) -> None:
         """Let an operation go that will not be sent again: its outcome is known, or its caller was told it is not."""
         if operation.number and operation.generation == self.generation:
-            self._unanswered.discard(operation.number)
-            while self._oldest <= self._newest and self._oldest not in self._unanswered:
-                self._oldest += 1
+            unanswered = self._unanswered
+            unanswered.discard(operation.number)
+            if operation.number == self._oldest:
+                oldest, newest = self._oldest + 1, self._newest
+                while oldest <= newest and oldest not in unanswered:
+                    oldest += 1
+                self._oldest = oldest
 
 
 def from_reply(reply: ErrorReply) -> errors.RecollectdError:

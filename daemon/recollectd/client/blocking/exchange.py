@@ -51,12 +51,12 @@ class Exchange:
             return False
         frames: list[bytes] = []
         size = 0
-        core, session = self._channel.core, self._pool.session
+        core, session, queue = self._channel.core, self._pool.session, self._queue
         now = monotonic()
         with self._pool.lock:
-            while self._queue and size < _SEND_BYTES and core.has_room(self._queue[0].body):
-                operation = self._queue[0]
-                if not self._admit(operation):
+            while queue and size < _SEND_BYTES and core.has_room(queue[0].body):
+                operation = queue[0]
+                if operation.is_write and not self._admit(operation):
                     if frames or not core.idle:
                         break
                     # The window is full of other threads' writes: their answers make room.
@@ -65,11 +65,12 @@ class Exchange:
                     self._pool.check_usable()
                     now = monotonic()
                     continue
-                self._queue.popleft()
-                if not operation.done:
+                queue.popleft()
+                if operation.error is None:
                     header, decode = session.header(operation, now), decoder_of(operation.request)
-                    frames.append(core.send(operation, operation.body, header, decode))
-                    size += len(frames[-1])
+                    frame = core.send(operation, operation.body, header, decode)
+                    frames.append(frame)
+                    size += len(frame)
         self._outgoing = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
         return bool(frames)
 
