@@ -7,6 +7,8 @@ from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from msgspec import Struct
+
 from recollectd.client.aio.engine import Engine, outcome_of
 from recollectd.client.aio.multiplexer import AsyncOperation
 from recollectd.client.calls import AsyncPipelining, Call, Walk
@@ -18,18 +20,15 @@ from recollectd.protocol.messages.fields import Message
 T = TypeVar("T")
 
 
-class AsyncHandle(Generic[T]):
+class AsyncHandle(Struct, Generic[T], eq=False):
     """The result of a call that was sent: await it, once or often; that raises the call's error."""
 
-    # Defaults of the class: a handle is made for every call, and most never need another value for these.
+    call: Call[T]
     _result: Any = None
     _error: Exception | None = None
-    _done = False
-    _seen = False
+    _done: bool = False
+    _seen: bool = False
     _waiters: list[asyncio.Future[None]] | None = None
-
-    def __init__(self, call: Call[T]) -> None:
-        self.call = call
 
     @property
     def done(self) -> bool:
