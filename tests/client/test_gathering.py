@@ -168,6 +168,30 @@ def test_gathered_gets_are_repeated(daemon: FakeDaemon, drive: Drive, action: Ac
     assert len(daemon.executed) == 2, "the write behind which they stood was carried out once"
 
 
+def test_gets_refused_for_now_are_put_off_whatever_is_in_flight(daemon: FakeDaemon, drive: Drive) -> None:
+    def script(received: Received) -> Action | None:
+        if isinstance(received.request, StatePut):
+            return WITHHOLD
+        return refuse(errors.Busy(retry_after_ms=1)) if len(daemon.of_type(StateGetMany)) == 1 else None
+
+    with drive(daemon) as driver:
+        filled(driver, daemon)
+        daemon.script = script
+
+        def release() -> None:
+            daemon.wait(lambda: len(daemon.of_type(StateGetMany)) == 1)
+            daemon.release()
+
+        daemon._start(release)
+
+        def body(pipeline: Any) -> list[Any]:
+            pipeline.state.put("k1", "new")
+            return [pipeline.state.get("k0"), pipeline.state.get("k1")]
+
+        assert values(driver, driver.within(driver.client.pipeline(), body)) == [0, "new"]
+    assert len(daemon.of_type(StateGetMany)) == 2
+
+
 def test_no_answer_in_time_fails_every_get(daemon: FakeDaemon, drive: Drive) -> None:
     daemon.script = lambda received: Action(execute=False, answer=False)
     with drive(daemon, timeout=0.2) as driver:

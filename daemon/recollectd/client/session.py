@@ -33,13 +33,15 @@ class Operation:
     """One request on its way to its outcome: `reply` and `position`, or `error`.
 
     deadline: monotonic seconds at which its caller gives up. in_doubt: an attempt was cut off after it may have been
-    sent, so the daemon may have carried it out.
+    sent, so the daemon may have carried it out. held_for: no ordered write is sent behind it before it is done, so it
+    can always be put off.
     """
 
     # Defaults of the class: an operation is made for every request, and most never need another value for some.
     number = 0
     generation = 0
     in_doubt = False
+    held_for = False
     position = 0
     reply: Reply | None = None
     error: errors.RecollectdError | None = None

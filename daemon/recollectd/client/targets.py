@@ -7,12 +7,7 @@ from recollectd.protocol.messages.fields import Kind, Message
 
 
 def same_record(first: Message, second: Message) -> bool:
-    """Tell whether two requests may be about the same record; those about several may be about any.
-
-    Gets of several records never are: they have no order among each other.
-    """
-    if type(first) is type(second) is state.StateGetMany:
-        return False
+    """Tell whether two requests may be about the same record; those about several may be about any."""
     one, other = _target(first), _target(second)
     return one is None or other is None or one == other
 

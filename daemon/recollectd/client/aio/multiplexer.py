@@ -24,9 +24,8 @@ from recollectd.protocol.messages.fields import Message
 class AsyncOperation(Operation):
     """A request of a call; `tell` is called with it when its outcome is there.
 
-    ordered: what is sent about the same record behind it must not get in front of it. held_for: ordered writes are not
-    sent before it is done. order: rises with each operation submitted. sent_at: monotonic seconds, 0 while it is not in
-    flight.
+    ordered: what is sent about the same record behind it must not get in front of it. order: rises with each operation
+    submitted. sent_at: monotonic seconds, 0 while it is not in flight.
     """
 
     order = 0
@@ -178,9 +177,13 @@ class Multiplexer:
         self, operation: AsyncOperation, refusal: errors.RecollectdError, others: Iterable[AsyncOperation]
     ) -> None:
         """Put an operation off, unless one of those behind it is about the same record and must not get in front."""
-        if operation.ordered and any(
-            other.ordered and other.order > operation.order and same_record(operation.request, other.request)
-            for other in others
+        if (
+            operation.ordered
+            and not operation.held_for
+            and any(
+                other.ordered and other.order > operation.order and same_record(operation.request, other.request)
+                for other in others
+            )
         ):
             self._finish(operation, refusal)
             return

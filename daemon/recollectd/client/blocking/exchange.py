@@ -97,7 +97,7 @@ class Exchange:
 
     def _refuse(self, operation: Operation, refusal: errors.RecollectdError, later: Sequence[Operation]) -> None:
         """Put an operation off, unless one of those behind it is about the same record and must not get in front."""
-        if any(same_record(operation.request, other.request) for other in later):
+        if not operation.held_for and any(same_record(operation.request, other.request) for other in later):
             operation.error = refusal
             self._pool.session.abandon(operation)
         else:

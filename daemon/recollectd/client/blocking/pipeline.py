@@ -84,7 +84,10 @@ class PipelineFace:
         while self._collected or self._gets:
             sent, gets = self._collected, self._gets
             self._collected, self._gets, self._bytes = [], [], 0
-            sent += [(Operation(request, 0.0), handles) for request, handles in gather(gets)]
+            for request, handles in gather(gets):
+                operation = Operation(request, 0.0)
+                operation.held_for = True
+                sent.append((operation, handles))
             deadline = self._engine.deadline()
             for operation, _ in sent:
                 operation.deadline = deadline
