@@ -18,7 +18,7 @@ from recollectd.client.blocking.pipeline import Pipeline
 from recollectd.client.blocking.watch import Watch
 from recollectd.client.collecting import Batch
 from recollectd.client.handles import Handle
-from recollectd.client.results import NewMessage
+from recollectd.client.results import NewMemory, NewMessage
 from recollectd.protocol import errors
 from recollectd.protocol.errors import RecollectdError
 
@@ -36,6 +36,7 @@ __all__ = [
     "Batch",
     "Client",
     "Handle",
+    "NewMemory",
     "NewMessage",
     "Pipeline",
     "RecollectdError",

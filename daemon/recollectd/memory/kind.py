@@ -222,8 +222,16 @@ class Description(NamedTuple):
 EventFunctions = tuple[Apply, Callable[[Any], Description]]
 
 
+def _nothing_more(facts: Facts, key: bytes) -> Sequence[bytes]:
+    return ()
+
+
 class KindSpec(NamedTuple):
-    """Everything about one kind of record. follows: the events that change what the value cache may hold."""
+    """Everything about one kind of record.
+
+    follows: the events that change what the value cache may hold; settle_expiry: makes an expiry that has come an
+    event, for records that the expiry index names; expiry_needs: the rows that takes beside the record's head.
+    """
 
     kind: Kind
     head: type[Head]
@@ -231,3 +239,5 @@ class KindSpec(NamedTuple):
     follows: dict[type[Event], Follow]
     writes: dict[type[WriteRequest], type[WriteOperation[Any]]]
     reads: dict[type[Request], type[ReadOperation[Any]]]
+    settle_expiry: Callable[[Draft, bytes], object] | None = None
+    expiry_needs: Callable[[Facts, bytes], Sequence[bytes]] = _nothing_more

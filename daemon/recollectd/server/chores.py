@@ -16,6 +16,7 @@ from recollectd.config.tree import Config
 from recollectd.journal.interface import Journal
 from recollectd.memory.commits import SessionsForgotten
 from recollectd.memory.kind import Draft, WriteOperation
+from recollectd.memory.memories.sweeps import PruneMemories
 from recollectd.memory.sequencer import THE_DAEMON
 from recollectd.memory.sessions import Sessions
 from recollectd.memory.settings.policies import Policies
@@ -181,10 +182,11 @@ class Chores:
                     break
 
     async def _prune(self) -> None:
-        sweep = Prune(self._policies)
+        sweeps = (Prune(self._policies), PruneMemories(self._policies))
         while True:
             await asyncio.sleep(_PRUNE_INTERVAL_S)
-            await self._run(sweep)
+            for sweep in sweeps:
+                await self._run(sweep)
 
     async def _forget(self) -> None:
         while True:
