@@ -23,6 +23,7 @@ PROJECT: Final[dict[str, Any]] = tomllib.loads(text_of(ROOT / "pyproject.toml"))
 EXTRAS: Final[dict[str, list[str]]] = PROJECT["optional-dependencies"]
 MODULE_OF: Final = {
     "cython": "Cython",
+    "faiss-cpu": "faiss",
     "pystemmer": "Stemmer",
     "pytest-benchmark": "pytest_benchmark",
     "pytest-timeout": "pytest_timeout",
