@@ -117,6 +117,7 @@ def keys() -> dict[str, bytes]:
         "session": keyspace.session_key(SESSION),
         "applied": keyspace.APPLIED_KEY,
         "sessions": keyspace.SESSIONS_KEY,
+        "changes trimmed": keyspace.CHANGES_TRIMMED_KEY,
     }
 
 

@@ -17,6 +17,7 @@ from recollectd.client.blocking.faces import Transaction
 from recollectd.client.blocking.pipeline import Pipeline
 from recollectd.client.blocking.watch import Watch
 from recollectd.client.collecting import Batch
+from recollectd.client.embedding import Embedding
 from recollectd.client.handles import Handle
 from recollectd.client.results import NewMemory, NewMessage
 from recollectd.protocol import errors
@@ -35,6 +36,7 @@ __all__ = [
     "AsyncWatch",
     "Batch",
     "Client",
+    "Embedding",
     "Handle",
     "NewMemory",
     "NewMessage",

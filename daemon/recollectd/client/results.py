@@ -197,6 +197,54 @@ class MemoryVersion(Struct, frozen=True):
     memory: NewMemory | None
 
 
+class ScoreDetail(Struct, frozen=True):
+    """What one arm of a search said of a result: `keyword`, or a vector space.
+
+    rank: its place there, from 1; raw: the arm's own score; normalised: between the worst (0) and the best (1) of those
+    it looked at; weight: of the arm.
+    """
+
+    arm: str
+    rank: int
+    raw: float
+    normalised: float
+    weight: float
+
+
+class ScoreDetails(Struct, frozen=True):
+    """How a score came to be: the weighted mean of the arms' normalised scores plus `neighbours`, times the factors."""
+
+    arms: list[ScoreDetail]
+    neighbours: float
+    speaker: float
+    recency: float
+    importance: float
+
+
+class MemoryHit(Struct, frozen=True, omit_defaults=True):
+    """A result of a search. With `explain`, also how its score came to be and where its text has words of the query."""
+
+    memory: Memory
+    score: float
+    score_details: ScoreDetails | None = None
+    highlights: list[tuple[int, int]] | None = None
+
+
+class MemoryHits(Struct, frozen=True):
+    """Results of a search, the best first; an empty `cursor` means that there are no more."""
+
+    hits: list[MemoryHit]
+    cursor: bytes
+
+
+class MemoryContext(Struct, frozen=True):
+    """Memories put together within a budget: one a line with its date, in the order of time."""
+
+    text: str
+    memory_ids: tuple[str, ...]
+    tokens: int
+
+
 class VectorSpace(Struct, frozen=True, omit_defaults=True):
     """A vector space, or with `alias_of` a name that stands for one."""
 

@@ -27,6 +27,7 @@ from recollectd.storage.keyspace import Family, Write
 if TYPE_CHECKING:
     from recollectd._native.hot_reads import HotReads
     from recollectd._native.value_cache import ValueCache
+    from recollectd.memory.memories.views import MemoryViews
     from recollectd.memory.settings.events import HistoryPolicy
 
 NEVER: Final = 0  # "no expiry", in heads and events
@@ -119,6 +120,7 @@ class View(Protocol):
     settled: int  # of the last applied commit: what is applied later was not written before
     position: int
     store_id: bytes
+    memories: MemoryViews | None  # keywords and vectors, where there are any
 
     def touched(self, key: bytes, expires_at: int) -> None:
         """Say that a sliding record was read: its life is extended later, by an event, and delays nobody."""

@@ -62,6 +62,8 @@ REQUESTS: Final[tuple[RequestRow, ...]] = (
     RequestRow(memories.MemoryList, (memories.MemoryPage,)),
     RequestRow(memories.MemoryCount, (connection.Counted,)),
     RequestRow(memories.MemoryHistory, (memories.MemoryVersions,)),
+    RequestRow(memories.MemorySearch, (memories.MemoryResults,)),
+    RequestRow(memories.MemoryContext, (memories.ContextText,)),
     RequestRow(memories.SpaceCreate, (connection.Done,)),
     RequestRow(memories.SpaceList, (memories.Spaces,)),
     RequestRow(memories.SpaceDrop, (connection.Deleted,)),

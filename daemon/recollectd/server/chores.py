@@ -17,6 +17,7 @@ from recollectd.journal.interface import Journal
 from recollectd.memory.commits import SessionsForgotten
 from recollectd.memory.kind import Draft, WriteOperation
 from recollectd.memory.memories.sweeps import PruneMemories
+from recollectd.memory.memories.views import MemoryViews
 from recollectd.memory.sequencer import THE_DAEMON
 from recollectd.memory.sessions import Sessions
 from recollectd.memory.settings.policies import Policies
@@ -86,6 +87,7 @@ class Chores:
         committer: Committer,
         clock: Clock,
         disk: DiskGuard,
+        memories: MemoryViews,
         sessions_in_use: Callable[[], set[bytes]],
         fatal: Callable[[BaseException], None],
     ) -> None:
@@ -99,6 +101,7 @@ class Chores:
         self._committer = committer
         self._clock = clock
         self._disk = disk
+        self._memories = memories
         self._sessions_in_use = sessions_in_use
         self._fatal = fatal
         self._touched: dict[bytes, None] = {}
@@ -225,7 +228,7 @@ class Chores:
         seq = self._engine.applied_seq
         rows = self._sessions.checkpoint()
         try:
-            self._engine.write([*rows, (PUT, Family.META, SESSIONS_KEY, pack_number(seq))], seq)
+            self._engine.write([*rows, *self._memories.trim(), (PUT, Family.META, SESSIONS_KEY, pack_number(seq))], seq)
         except (EngineFull, EngineStalled):
             self._sessions.mark_dirty(rows)
             raise
@@ -235,6 +238,7 @@ class Chores:
     def _flush_and_trim(self, sessions_seq: int) -> int:
         """On a worker thread. The journal is needed from where the older of the two views stands."""
         durable_seq = self._engine.flush()
+        self._memories.checkpoint()
         freed = self._journal.trim(min(durable_seq, sessions_seq))
         log.info("checkpoint at commit %d, %d bytes of journal trimmed", durable_seq, freed)
         return durable_seq

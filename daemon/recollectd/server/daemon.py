@@ -22,6 +22,7 @@ from recollectd.config.addresses import parse_address
 from recollectd.config.tree import Config
 from recollectd.journal.interface import Journal
 from recollectd.memory.facts import FactCache
+from recollectd.memory.memories.views import MemoryViews
 from recollectd.memory.sequencer import Sequencer
 from recollectd.memory.sessions import Sessions
 from recollectd.protocol.messages.connection import Status, StatusRequest
@@ -63,6 +64,7 @@ class Daemon:
     engine: Engine
     journal: Journal
     sessions: Sessions
+    memories: MemoryViews
     disk: DiskGuard
     store_id: bytes
 
@@ -84,6 +86,7 @@ class Daemon:
             store.folder.store_id,
         )
         self.sessions = store.recovered.sessions
+        self.memories = store.memories
         self.recovered_commits = store.recovered.replayed
         self.recovery_s = store.recovery_s
         self._assemble()
@@ -120,7 +123,10 @@ class Daemon:
             settled=lambda: self.committer.applied_time,
             touched=lambda touches: self.chores.touched(touches),
             fill=self.hot.fill,
+            memories=self.memories,
         )
+        self.memories.fatal = lambda error: loop.call_soon_threadsafe(self.fatal, error)
+        self.committer.on_applied.append(self.memories.on_applied)
         self._writes = WriteRouter(
             loop,
             sequencer=self.sequencer,
@@ -131,6 +137,7 @@ class Daemon:
             disk=self.disk,
             unapplied_bytes_max=config.server.unapplied_bytes_max,
             sessions_max=config.server.sessions_max,
+            refuse=self.memories.refuse,
         )
         self._assemble_outside()
 
@@ -182,6 +189,7 @@ class Daemon:
             committer=self.committer,
             clock=self.clock,
             disk=self.disk,
+            memories=self.memories,
             sessions_in_use=lambda: {connection.session_id for connection in self.dispatcher.connections},
             fatal=self.fatal,
         )
@@ -198,6 +206,7 @@ class Daemon:
             self.loop.add_signal_handler(number, self._on_signal)
         try:
             await self._listen()
+            self.memories.start()
             self.chores.start()
             log.info("ready on %s", ", ".join(self.addresses))
             await self._until_asked_to_stop()

@@ -42,6 +42,7 @@ def status_of(daemon: Daemon) -> dict[str, Any]:
         "journal": _journal(daemon),
         "views": {
             "records": {"applied_seq": applied_seq, "lag": daemon.journal.synced_seq - applied_seq},
+            "memories": daemon.memories.status(),
             "records_durable": {"seq": daemon.chores.durable_seq, "lag": applied_seq - daemon.chores.durable_seq},
         },
         "queues": {

@@ -57,7 +57,8 @@ Write = tuple[int, Family, bytes, bytes]
 
 APPLIED_KEY: Final = b"applied"  # u64: every commit up to this one is in the families
 SESSIONS_KEY: Final = b"sessions"  # u64: the sessions' rows are as of this commit
-META_KEYS: Final = (APPLIED_KEY, SESSIONS_KEY)
+CHANGES_TRIMMED_KEY: Final = b"changes"  # u64: change rows of commits up to this one are gone
+META_KEYS: Final = (APPLIED_KEY, SESSIONS_KEY, CHANGES_TRIMMED_KEY)
 
 INDEX_EXPIRY: Final = b"\x81"
 INDEX_LAST_USE: Final = b"\x82"

@@ -10,7 +10,6 @@ from msgspec import UNSET, UnsetType, structs
 from recollectd.client.arguments import name, optional_whole, several, whole
 from recollectd.client.calls import (
     Call,
-    Calls,
     Steps,
     Style,
     Turn,
@@ -22,7 +21,9 @@ from recollectd.client.calls import (
     stepwise,
     walk,
 )
+from recollectd.client.embedding import embedded
 from recollectd.client.kinds.common import WALK_PAGE_ITEMS, any_deleted
+from recollectd.client.kinds.searches import Searches
 from recollectd.client.memory_records import as_new, memory_of, version_of, wire_memory
 from recollectd.client.results import Memory, MemoryPage, MemoryVersion, NewMemory, StoredMemory
 from recollectd.client.times import Moment, iso_time
@@ -36,7 +37,7 @@ StoredMemories: TypeAlias = list[StoredMemory]
 MemoryVersions: TypeAlias = list[MemoryVersion]
 
 
-class Memories(Calls[Style]):
+class Memories(Searches[Style]):
     """Semantic memories: text with metadata, place, times and vectors; versioned, listed by filter.
 
     Filters are text, such as `kind == "fact" and metadata.year >= 2020`; the protocol document has the grammar.
@@ -83,12 +84,16 @@ class Memories(Calls[Style]):
             None if vectors is None else dict(vectors),
             ttl,
         )
+        (new,) = embedded(self.embedding, (new,))
         return ask(messages.MemoryAdd(self.namespace, (wire_memory(new, ""),), if_new), _stored_one)
 
     @operation
     def add_many(self, memories: Iterable[NewMemory], *, if_new: bool = False) -> Call[StoredMemories]:
         """Add memories, all or none, and return what was stored in order; see `add`."""
-        wire = tuple(wire_memory(new, f"memories[{index}].") for index, new in enumerate(several(memories, "memories")))
+        wire = tuple(
+            wire_memory(new, f"memories[{index}].")
+            for index, new in enumerate(embedded(self.embedding, several(memories, "memories")))
+        )
         return ask(messages.MemoryAdd(self.namespace, wire, if_new), _stored)
 
     @query
@@ -172,6 +177,8 @@ class Memories(Calls[Style]):
         if if_version is not None and found.version != if_version:
             raise errors.VersionConflict(f"expected version {if_version}, found {found.version}", field="if_version")
         changed = structs.replace(as_new(memory_of(found)), **changes)
+        if changed.text != found.text:
+            (changed,) = embedded(self.embedding, (changed,))
         stored: messages.MemoriesStored = yield messages.MemoryReplace(
             self.namespace, wire_memory(changed, ""), found.version, "ttl" not in changes
         )

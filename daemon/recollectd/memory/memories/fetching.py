@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from recollectd.memory.holding import HELD_BYTES_MAX
-from recollectd.memory.kind import Fetch, Rows, View
+from recollectd.memory.kind import Fetch, Rows
 from recollectd.memory.memories.filters import Subject
 from recollectd.memory.memories.heads import (
     MemoryHead,
@@ -18,12 +18,19 @@ from recollectd.memory.memories.heads import (
 )
 from recollectd.memory.state.events import unpack_version
 from recollectd.memory.state.writes import optional_time
-from recollectd.protocol import limits
 from recollectd.protocol.messages.memories import Memory
 from recollectd.storage.keyspace import Family, namespace_end, path, row_key
 
 # A version can be pruned, vectors be replaced, between the reads of head and rows; more often in a row is a defect.
 _TRIES: Final = 100
+
+
+class Timed(Protocol):
+    """Says as of when memories are there."""
+
+    @property
+    def time(self) -> int:
+        """Journal time in microseconds."""
 
 
 class Found(NamedTuple):
@@ -35,7 +42,7 @@ class Found(NamedTuple):
 
 
 def found_among(
-    keys: Sequence[bytes], view: View, *, vectors: bool = False
+    keys: Sequence[bytes], view: Timed, *, vectors: bool = False
 ) -> Generator[Fetch, Rows, list[Found | None]]:
     """Fetch memories by record key, None where absent, in order: the first of them, as many as may be held at once."""
     found: dict[bytes, Found] = {}
@@ -122,6 +129,3 @@ def told_bytes(memory: Memory) -> int:
     """Return about how many bytes a memory takes in a reply."""
     size = 128 + len(memory.text) + sum(len(components) for components in (memory.vectors or {}).values())
     return size + (0 if memory.metadata is None else memoryview(memory.metadata).nbytes)
-
-
-PAGE_BYTES_MAX: Final = limits.PAGE_BYTES_MAX

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
@@ -273,6 +273,11 @@ class _Parser:
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
         span = moment - _EPOCH
         return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
+
+
+def iso_day(time_us: int) -> str:
+    """Return the day of a time, such as 2023-05-08."""
+    return (_EPOCH + timedelta(microseconds=time_us)).date().isoformat()
 
 
 def _descend(value: Any, keys: list[str]) -> Any:

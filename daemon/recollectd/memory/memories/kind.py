@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from recollectd.memory.kind import KindSpec
-from recollectd.memory.memories import keeping, reads, spaces, writes
+from recollectd.memory.memories import keeping, reads, searches, spaces, writes
 from recollectd.memory.memories.events import MEMORY_EVENTS, SPACE_EVENTS, TEXT_EVENTS, THREAD_EVENTS
 from recollectd.memory.memories.heads import MemoryHead, SpaceHead, TextHead, ThreadHead
 from recollectd.protocol.messages import memories as messages
@@ -29,6 +29,8 @@ KINDS: Final[tuple[KindSpec, ...]] = (
             messages.MemoryList: reads.List,
             messages.MemoryCount: reads.Count,
             messages.MemoryHistory: reads.History,
+            messages.MemorySearch: searches.SearchMemories,
+            messages.MemoryContext: searches.AssembleContext,
         },
         settle_expiry=writes.settle_expiry,
         expiry_needs=keeping.known_text,

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from recollectd.protocol import limits
 from recollectd.protocol.messages.fields import (
+    Count,
     Cursor,
     Metadata,
     Namespace,
@@ -300,3 +301,96 @@ class SpaceAlias(Write, frozen=True, tag=115):
     namespace: Namespace
     name: SpaceName
     alias_of: SpaceName
+
+
+KEYWORD_WEIGHT_DEFAULT = 3.0
+NEIGHBOURS_DEFAULT = 0.15
+SPEAKER_DEFAULT = 0.25
+
+
+class MemorySearch(Request, frozen=True, tag=105):
+    """Searches memories by words, by vectors, or by both. Answered by `MemoryResults`.
+
+    Without `mode` it is by what is given. Scores are fused from each arm's, normalised over its own best results.
+    """
+
+    namespace: Namespace
+    text: Annotated[str, Meta(description=f"words, at most {limits.QUERY_BYTES_MAX} bytes; empty: none")] = ""
+    vectors: Vectors = None
+    weights: Annotated[
+        dict[str, float],
+        Meta(description="of `keyword` (3 where nothing is said) and of spaces by the names used here (1)"),
+    ] = {}  # noqa: RUF012
+    filter: Filter = ""
+    limit: Annotated[int, Meta(ge=1, le=limits.SEARCH_RESULTS_MAX, description="results of one page")] = 10
+    mode: Annotated[str, Meta(description="`keyword`, `vector`, `hybrid`, or empty")] = ""
+    as_of: OptionalTime = None
+    min_score: Annotated[float, Meta(description="only results with at least this score")] = 0.0
+    hidden: Hidden = False
+    exact: Annotated[bool, Meta(description="compare with every vector instead of asking a graph")] = False
+    explain: Annotated[bool, Meta(description="with the details of every score")] = False
+    recency_half_life_us: Annotated[
+        int, Meta(ge=0, description="halves a score for every so many microseconds of age; 0: off")
+    ] = 0
+    importance_weight: Annotated[
+        float, Meta(ge=0, le=1, description="how much of a score importance decides; 0: off")
+    ] = 0.0
+    diversity: Annotated[
+        float, Meta(ge=0, le=1, description="how much to prefer what differs from better results; 0: off")
+    ] = 0.0
+    neighbours: Annotated[
+        float, Meta(ge=0, le=1, description="how much of a memory's score those beside it in conversation get; 0: off")
+    ] = NEIGHBOURS_DEFAULT
+    speaker: Annotated[
+        float, Meta(ge=0, le=4, description="how much more counts what is said by whom the words name; 0: off")
+    ] = SPEAKER_DEFAULT
+    cursor: Cursor = b""
+
+
+class ScoreDetail(Part, frozen=True):
+    """What one arm said of one result."""
+
+    arm: Annotated[str, Meta(description="`keyword`, or a vector space, with the view of the text it looked at")]
+    rank: Annotated[int, Meta(ge=1, description="place among the arm's results, from 1")]
+    raw: Annotated[float, Meta(description="the arm's own score")]
+    normalised: Annotated[float, Meta(description="the score between the worst (0) and best (1) of those looked at")]
+    weight: Annotated[float, Meta(description="the arm's weight")]
+
+
+class MemoryResult(Part, frozen=True):
+    """One result."""
+
+    memory: Annotated[Memory, Meta(description="what was found")]
+    score: Annotated[float, Meta(description="what results are ordered by, descending")]
+    details: Annotated[tuple[ScoreDetail, ...], Meta(description="of every arm that found it, if asked for")] = ()
+    recency: Annotated[float, Meta(description="the factor of age; 1 where it is off")] = 1.0
+    importance: Annotated[float, Meta(description="the factor of importance; 1 where it is off")] = 1.0
+    speaker: Annotated[float, Meta(description="the factor of the one named; 1 where it is off")] = 1.0
+    neighbours: Annotated[float, Meta(description="what was added for results beside it in conversation")] = 0.0
+    highlights: Annotated[
+        tuple[tuple[int, int], ...], Meta(description="where the text has words of the query, if details are asked for")
+    ] = ()
+
+
+class MemoryResults(Reply, frozen=True, tag=105):
+    """Answers `MemorySearch`."""
+
+    results: Annotated[tuple[MemoryResult, ...], Meta(description="best first")]
+    cursor: Cursor = b""
+    searched: Annotated[Count, Meta(description="memories of the namespace that the keyword arm knows")] = 0
+
+
+class MemoryContext(Request, frozen=True, tag=106):
+    """Searches, and assembles what was found with its neighbours in conversation. Answered by `ContextText`."""
+
+    search: Annotated[MemorySearch, Meta(description="what to search for, with its tag")]
+    tokens: Annotated[int, Meta(ge=1, le=limits.CONTEXT_TOKENS_MAX, description="the budget; 4 characters are one")]
+    beside: Annotated[int, Meta(ge=0, le=8, description="how many before and behind each result")] = 1
+
+
+class ContextText(Reply, frozen=True, tag=106):
+    """Answers `MemoryContext`: lines in the order of conversations and times, none twice."""
+
+    text: Annotated[str, Meta(description="one line a memory, with its date")]
+    memory_ids: Annotated[tuple[str, ...], Meta(description="of the memories used, in the order of the text")]
+    tokens: Annotated[int, Meta(ge=0, description="what the text takes of the budget")]
