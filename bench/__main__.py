@@ -29,6 +29,7 @@ BENCHES: Final = {
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
     "vectors": "vector search in process beside hnswlib and faiss: CPU at equal recall, memory, filters, bursts",
     "fuzz": "hostile frames against the parser and the daemon",
+    "locomo": "recall of evidence turns: one search over words and vectors",
     "locomo-import": "an import killed at random moments and run again",
 }
 

@@ -260,6 +260,22 @@ def call_all(driver: Driver) -> None:
         lambda: c.conversations.history("c"),
         lambda: c.conversations.info("c"),
         lambda: c.conversations.delete("c"),
+        lambda: c.vector_spaces.create("s", 2),
+        lambda: c.vector_spaces.alias("t", "s"),
+        lambda: c.vector_spaces.list(),
+        lambda: c.memories.add("x", memory_id="m"),
+        lambda: c.memories.replace(NewMemory("y", "m")),
+        lambda: c.memories.update("m", kind="fact"),
+        lambda: c.memories.get("m"),
+        lambda: c.memories.forget("m"),
+        lambda: c.memories.supersede("m", "n"),
+        lambda: c.memories.count(),
+        lambda: c.memories.list_page(),
+        lambda: c.memories.history("m"),
+        lambda: c.memories.search("x"),
+        lambda: c.memories.context("x", tokens=10),
+        lambda: c.memories.delete("m"),
+        lambda: c.vector_spaces.drop("s"),
     ):
         do(call)
     for walk in (c.state.scan, c.logs.list, c.conversations.list, c.namespaces):

@@ -70,6 +70,26 @@ MEMORY: Final = memories.Memory(
     "fact-2",
     {"mini": VECTOR},
 )
+SEARCH: Final = memories.MemorySearch(
+    NAMESPACE,
+    "tea",
+    {"mini": VECTOR},
+    {"keyword": 2.0},
+    FILTER,
+    7,
+    "hybrid",
+    AT,
+    0.25,
+    True,
+    True,
+    True,
+    3_600_000_000,
+    0.5,
+    0.75,
+    0.25,
+    0.5,
+    b"cursor",
+)
 RECORD_GUARD: Final = transactions.RecordGuard(1, NAMESPACE, "profile", 77)
 RANGE_GUARD: Final = transactions.RangeGuard(2, NAMESPACE, 70, LATER)
 
@@ -114,6 +134,8 @@ REQUESTS: Final[tuple[fields.Message, ...]] = (
     memories.MemoryList(NAMESPACE, FILTER, True, 7, b"cursor", True),
     memories.MemoryCount(NAMESPACE, FILTER, True, b"cursor"),
     memories.MemoryHistory(NAMESPACE, "fact-1", 3, 9),
+    SEARCH,
+    memories.MemoryContext(SEARCH, 500, 2),
     memories.SpaceCreate(NAMESPACE, "mini", 2, "dot", "f32", "a model"),
     memories.SpaceList(NAMESPACE),
     memories.SpaceDrop(NAMESPACE, "mini"),
@@ -165,6 +187,22 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
     memories.MemoryMarked(5, AT, LATER),
     memories.MemoryPage((MEMORY,), b"cursor", LATER),
     memories.MemoryVersions((memories.MemoryVersion(6, LATER, None), memories.MemoryVersion(5, AT, MEMORY_NEW)), 4, 2),
+    memories.MemoryResults(
+        (
+            memories.MemoryResult(
+                MEMORY,
+                0.5,
+                (memories.ScoreDetail("keyword", 2, 3.5, 0.75, 2.0),),
+                0.5,
+                0.25,
+                1.25,
+                0.125,
+                ((0, 3), (10, 13)),
+            ),
+        ),
+        b"cursor",
+    ),
+    memories.ContextText("[2026-01-31] Ada likes tea", ("fact-1",), 7),
     memories.Spaces((memories.Space("mini", 2, "dot", "f32", "a model", AT, "other"),)),
     transactions.Results((STORED, connection.Deleted(1), ERROR)),
     transactions.Watching(70),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
 from recollectd.protocol import limits
 from recollectd.protocol.messages.fields import (
-    Count,
     Cursor,
     Metadata,
     Namespace,
@@ -303,9 +302,9 @@ class SpaceAlias(Write, frozen=True, tag=115):
     alias_of: SpaceName
 
 
-KEYWORD_WEIGHT_DEFAULT = 3.0
-NEIGHBOURS_DEFAULT = 0.15
-SPEAKER_DEFAULT = 0.25
+KEYWORD_WEIGHT_DEFAULT: Final = 3.0
+NEIGHBOURS_DEFAULT: Final = 0.15
+SPEAKER_DEFAULT: Final = 0.3
 
 
 class MemorySearch(Request, frozen=True, tag=105):
@@ -377,7 +376,6 @@ class MemoryResults(Reply, frozen=True, tag=105):
 
     results: Annotated[tuple[MemoryResult, ...], Meta(description="best first")]
     cursor: Cursor = b""
-    searched: Annotated[Count, Meta(description="memories of the namespace that the keyword arm knows")] = 0
 
 
 class MemoryContext(Request, frozen=True, tag=106):
