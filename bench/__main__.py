@@ -30,6 +30,7 @@ BENCHES: Final = {
     "vectors": "vector search in process beside hnswlib and faiss: CPU at equal recall, memory, filters, bursts",
     "fuzz": "hostile frames against the parser and the daemon",
     "locomo": "recall of evidence turns: one search over words and vectors",
+    "keywords": "keyword search beside tantivy: time per query, exactness, adding",
     "locomo-import": "an import killed at random moments and run again",
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from client.conftest import Drive, Driver
 from client.fake import FakeDaemon, Received
-from recollectd.client import Client, NewMessage, results
+from recollectd.client import Client, NewMemory, NewMessage, results
 from recollectd.client.kinds.everything import Everything
 from recollectd.protocol import errors, table
 from recollectd.protocol.messages import connection, logs, state, transactions
@@ -269,6 +269,7 @@ def call_all(driver: Driver) -> None:
         lambda: c.memories.get("m"),
         lambda: c.memories.forget("m"),
         lambda: c.memories.supersede("m", "n"),
+        lambda: c.memories.remember("m"),
         lambda: c.memories.count(),
         lambda: c.memories.list_page(),
         lambda: c.memories.history("m"),

@@ -48,7 +48,7 @@ def check_search(request: MemorySearch) -> None:
         raise errors.InvalidArgument("must be told for this mode", field="vectors")
     if not request.text and not request.vectors:
         raise errors.InvalidArgument("there is nothing to search for: neither text nor vectors", field="text")
-    for name, weight in request.weights.items():
+    for name, weight in (request.weights or {}).items():
         if name != KEYWORD and name not in (request.vectors or {}):
             raise errors.InvalidArgument(f"there is no arm {name[:40]!r} in this search", field="weights")
         if not (math.isfinite(weight) and 0 < weight <= _WEIGHT_MAX):
@@ -79,13 +79,14 @@ class Search:
         if self._predicate is not None:
             yield from self._filter_before()
         arms: list[Arm] = []
+        weights = request.weights or {}
         if request.text and request.mode != "vector":
-            weight = request.weights.get(KEYWORD, KEYWORD_WEIGHT_DEFAULT)
+            weight = weights.get(KEYWORD, KEYWORD_WEIGHT_DEFAULT)
             arms.append(Arm(KEYWORD, weight, (yield from self._look(self._keywords, wanted))))
         if request.vectors and request.mode != KEYWORD:
             for name, vector in request.vectors.items():
                 ask = yield from self._vectors(name, vector)
-                arms.append(Arm(name, request.weights.get(name, 1.0), (yield from self._look(ask, wanted))))
+                arms.append(Arm(name, weights.get(name, 1.0), (yield from self._look(ask, wanted))))
         known = {key: found for key, found in self._found.items() if found is not None}
         candidates = fusion.fuse(arms, known)
         fusion.apply_factors(candidates, request, self._view.time if request.as_of is None else request.as_of)

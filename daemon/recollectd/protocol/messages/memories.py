@@ -317,9 +317,9 @@ class MemorySearch(Request, frozen=True, tag=105):
     text: Annotated[str, Meta(description=f"words, at most {limits.QUERY_BYTES_MAX} bytes; empty: none")] = ""
     vectors: Vectors = None
     weights: Annotated[
-        dict[str, float],
+        dict[str, float] | None,
         Meta(description="of `keyword` (3 where nothing is said) and of spaces by the names used here (1)"),
-    ] = {}  # noqa: RUF012
+    ] = None
     filter: Filter = ""
     limit: Annotated[int, Meta(ge=1, le=limits.SEARCH_RESULTS_MAX, description="results of one page")] = 10
     mode: Annotated[str, Meta(description="`keyword`, `vector`, `hybrid`, or empty")] = ""
