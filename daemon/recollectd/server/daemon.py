@@ -125,7 +125,7 @@ class Daemon:
             fill=self.hot.fill,
             memories=self.memories,
         )
-        self.memories.fatal = lambda error: loop.call_soon_threadsafe(self.fatal, error)
+        self.memories.fatal = self.fatal  # it ends the process at once, from any thread
         self.committer.on_applied.append(self.memories.on_applied)
         self._writes = WriteRouter(
             loop,

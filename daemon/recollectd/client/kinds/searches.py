@@ -143,7 +143,12 @@ class Searches(Calls[Style]):
         elif vectors is None and embedding is not None and text and mode != "keyword":
             vectors = embed_query(embedding, text)
         return messages.MemorySearch(
-            self.namespace, text, packed_vectors(vectors), None if weights is None else dict(weights), mode=mode or "", **told
+            self.namespace,
+            text,
+            packed_vectors(vectors),
+            None if weights is None else dict(weights),
+            mode=mode or "",
+            **told,
         )
 
 

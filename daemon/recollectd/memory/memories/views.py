@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from recollectd.memory.kind import Fetch, Rows, WriteOperation
 from recollectd.memory.memories import indexing
 from recollectd.memory.memories.documents import FIELDS
+from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.heads import decode_space
 from recollectd.memory.memories.indexing import Spaces, scope_of
 from recollectd.protocol import errors
@@ -308,7 +309,7 @@ def _documents_of(engine: Engine, keys: list[bytes]) -> Iterator[KeywordPut]:
             yield change
 
 
-def all_memories(engine: Engine, scope: bytes, *, vectors: bool = False) -> Iterator[indexing.Found]:
+def all_memories(engine: Engine, scope: bytes, *, vectors: bool = False) -> Iterator[Found]:
     """Yield the memories of a scope that are there."""
     keys: list[bytes] = []
     for key, _ in walk(engine, Family.HEADS, bytes((Kind.MEMORY,)) + scope):
