@@ -80,6 +80,7 @@ def main() -> None:
                 self.extensions,
                 build_dir=None if DEBUG else "build/cython",  # coverage finds a .pyx only through the C beside it
                 annotate=DEBUG,
+                include_path=["native", "daemon"],  # declarations of headers, and of modules for each other (*.pxd)
                 compiler_directives={"language_level": "3", "linetrace": DEBUG},
             )
             for extension, translated in zip(self.extensions, generated, strict=True):
@@ -91,7 +92,7 @@ def main() -> None:
         Extension(
             f"recollectd._native.{path.stem}",
             [str(path.relative_to(ROOT))],
-            depends=sorted(str(header.relative_to(ROOT)) for header in ROOT.glob("native/recollectd_*.h")),
+            depends=sorted(str(header.relative_to(ROOT)) for header in ROOT.glob("native/recollectd_*.*")),
             include_dirs=["native"],
             define_macros=[("CYTHON_TRACE_NOGIL", "1")] if DEBUG else [],
             extra_compile_args=[*FLAGS, "-pthread"],

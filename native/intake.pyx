@@ -296,6 +296,10 @@ cdef class Intake:
         if self._serving:
             self._send()
         elif self._unsent and self._transport is not None:
+            if not self._desk.serving:  # else the outbox is another's
+                self._put_unsent()
+                self._send()
+                return
             queued, self._unsent, self._unsent_bytes = self._unsent, [], 0
             self._backed_up = True
             self._transport.write(b"".join(queued))

@@ -136,7 +136,7 @@ def test_pairs_out_of_order_leave_nothing_behind() -> None:
     """A client that sends the far number first and the near one after it, for ever, must not fill the memory."""
     session = Session("ada")
     sessions = Sessions()
-    sessions._sessions[ONE] = session
+    sessions.by_id[ONE] = session
     for step in range(1, 3 * WINDOW):
         sessions.apply(2 * step, commit(step + WINDOW))
         sessions.apply(2 * step + 1, commit(step))

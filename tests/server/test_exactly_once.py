@@ -268,3 +268,21 @@ def test_outcomes_survive_restarts_of_every_kind(start_daemon: StartDaemon) -> N
             for number, (request, answer) in enumerate(zip(requests, answers, strict=True), start=1):
                 assert wire.wait(wire.send(request, number=number)).body == answer.body
             assert refusal(wire.ask(put("profile", "another"), number=len(requests)))[0] == NUMBER_REUSED
+
+
+def test_a_retry_behind_a_read_behind_the_original_is_answered(manual: ManualDaemon) -> None:
+    """By the time it has its turn the original has ended, though it was under way when the retry arrived."""
+    peer = manual.connect()
+    peer.ask(put("k", 0))
+    manual.read_pool.held = True
+    first = peer.prepare(get("k"))[0]
+    write, write_id = peer.prepare(put("k", 1))
+    second = peer.prepare(get("k"))[0]
+    retry, retry_id = peer.prepare(put("k", 1), number=2)
+    peer.feed(first + write + second + retry)
+    manual.read_pool.held = False
+    while manual.read_pool.jobs:
+        manual.read_pool.run()
+    manual.loop.settle()
+    assert peer.answer(retry_id).body == peer.answer(write_id).body
+    assert manual.daemon.dispatcher.bytes_in_flight == 0

@@ -18,7 +18,19 @@ from support.manual_daemon import ManualDaemon, Peer
 from support.wire import NAMESPACE, expect, get, put, raw, refusal
 
 SECTIONS = {
-    *("daemon", "connections", "operations", "errors", "journal", "views", "queues", "caches", "process", "records"),
+    *(
+        "daemon",
+        "connections",
+        "operations",
+        "errors",
+        "journal",
+        "views",
+        "queues",
+        "caches",
+        "freezes",
+        "process",
+        "records",
+    ),
 }
 
 

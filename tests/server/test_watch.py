@@ -317,3 +317,13 @@ def test_no_gap_and_no_double_while_many_write(served: DaemonProcess) -> None:
                 versions = [change.version for change in changes if change.key == f"{name}"]
                 assert versions == list(range(1, writes + 1))
             watcher.socket.close()
+
+
+def test_nothing_is_told_to_a_connection_that_is_ending(manual: ManualDaemon) -> None:
+    peer = manual.connect()
+    peer.ask(put("k"))
+    broken = bytearray(peer.prepare(get("k"))[0])
+    broken[29] = 1  # the reserved byte: another layout
+    peer.feed(peer.prepare(Watch(NAMESPACE, position=0))[0] + broken)
+    assert peer.transport.is_closing()
+    assert not [answer for answer in peer.replies if isinstance(answer.reply, Changes)]

@@ -1,13 +1,13 @@
 """What the sequencer knows of the rows it decides by.
 
-Three layers, the upper ones first: what is sequenced but not yet applied (the overlay), and two generations of rows
-known from applied state. A row is looked up in the young generation, then in the old one, which moves it up; when the
-young one is full it becomes the old one and the old one goes. So a row stays for as long as it is used (the idea of
-LRU at the cost of two dictionary look-ups).
+Two layers, the upper one first: what is sequenced but not yet applied (the overlay), and rows known from applied state,
+the least recently used of which goes when there are too many. One row goes for each that comes: nothing is ever thrown
+away in bulk, which would hold up everybody.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final
 
@@ -23,75 +23,75 @@ _DECODERS: Final = {int(kind.kind): msgspec.msgpack.Decoder(kind.head).decode fo
 
 
 class FactCache:
-    """Facts by key. A fact is a decoded row, or None for a row known to be absent."""
+    """Facts by key. A fact is a decoded row, or None for a row known to be absent.
+
+    overlay: what is on its way, with the commit that brings it; known: from applied state, the last used at the end.
+    The native way of writes looks there itself.
+    """
 
     def __init__(self, count_max: int) -> None:
-        self._generation_count_max = max(1, count_max // 2)
-        self._young: dict[bytes, Fact | None] = {}
-        self._old: dict[bytes, Fact | None] = {}
-        self._overlay: dict[bytes, tuple[int, Fact | None]] = {}
+        self._count_max = max(1, count_max)
+        self.known: OrderedDict[bytes, Fact | None] = OrderedDict()
+        self.overlay: dict[bytes, tuple[int, Fact | None]] = {}
         self._pins: dict[bytes, int] = {}
         self.hits = 0
         self.misses = 0
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.known)
 
     @property
     def pending_count(self) -> int:
         """How many rows are sequenced and not yet applied."""
-        return len(self._overlay)
+        return len(self.overlay)
 
     def knows(self, key: bytes) -> bool:
         """Return whether the row's state is at hand."""
-        return key in self._overlay or key in self._young or key in self._old
+        return key in self.overlay or key in self.known
 
     def get(self, key: bytes) -> Any:
         """Return the row at hand; asking for one that is not is a defect."""
-        pending = self._overlay.get(key)
+        pending = self.overlay.get(key)
         if pending is not None:
             return pending[1]
-        fact = self._young.get(key, _MISSING)
-        return self._old[key] if fact is _MISSING else fact
+        return self.known[key]
 
     def gather(self, keys: Sequence[bytes]) -> dict[bytes, Fact | None] | None:
         """Return the rows of all keys, or None when one is not at hand. They count as used."""
-        young, old, overlay = self._young, self._old, self._overlay
+        known, overlay = self.known, self.overlay
         gathered: dict[bytes, Fact | None] = {}
         for key in keys:
             pending = overlay.get(key)
             if pending is not None:
                 gathered[key] = pending[1]
                 continue
-            fact = young.get(key, _MISSING)
+            fact = known.get(key, _MISSING)
             if fact is _MISSING:
-                fact = old.get(key, _MISSING)
-                if fact is _MISSING:
-                    self.misses += 1
-                    return None
-                young[key] = fact
+                self.misses += 1
+                return None
+            known.move_to_end(key)
             gathered[key] = fact
         self.hits += 1
         return gathered
 
     def pending(self, key: bytes, fact: Fact | None, seq: int) -> None:
         """Say what a row will be once the commit `seq` is applied."""
-        self._overlay[key] = (seq, fact)
+        self.overlay[key] = (seq, fact)
 
     def applied(self, keys: Iterable[bytes], seq: int) -> None:
         """The commit `seq` is applied: rows that no later commit changes move from the overlay to the known ones."""
         for key in keys:
-            held = self._overlay.get(key)
+            held = self.overlay.get(key)
             if held is not None and held[0] == seq:
-                del self._overlay[key]
+                del self.overlay[key]
                 if key.startswith(INDEX_MESSAGE_ID):  # ids are hardly ever asked for again
-                    self._drop(key)
+                    self.known.pop(key, None)
                 else:
-                    self._keep(key, held[1])
+                    self.keep(key, held[1])
 
     def pending_seq(self, keys: Sequence[bytes]) -> int:
         """Return the last commit on its way that changes one of the rows; 0 if there is none."""
-        return max((self._overlay[key][0] for key in keys if key in self._overlay), default=0)
+        return max((self.overlay[key][0] for key in keys if key in self.overlay), default=0)
 
     def drop_pending(self) -> None:
         """Take back everything sequenced and not applied.
@@ -99,15 +99,15 @@ class FactCache:
         What was known of those rows goes too: it may be older than commits that were applied while later ones,
         taken back now, hid them.
         """
-        for key in self._overlay:
-            self._drop(key)
-        self._overlay.clear()
+        for key in self.overlay:
+            self.known.pop(key, None)
+        self.overlay.clear()
 
     def learn(self, facts: dict[bytes, Fact | None]) -> None:
         """Take up rows fetched from applied state. What is already known is newer: it stays."""
         for key, fact in facts.items():
             if not self.knows(key):
-                self._keep(key, fact)
+                self.keep(key, fact)
 
     def pin(self, keys: Sequence[bytes]) -> None:
         """Keep rows, once known, until they are unpinned: a write waits for them."""
@@ -123,17 +123,22 @@ class FactCache:
             else:
                 del self._pins[key]
 
-    def _drop(self, key: bytes) -> None:
-        self._young.pop(key, None)
-        self._old.pop(key, None)
+    def keep(self, key: bytes, fact: Fact | None) -> None:
+        """Take up a row as it is in applied state; the least recently used one may go for it."""
+        known = self.known
+        known[key] = fact
+        known.move_to_end(key)
+        self.shrink()
 
-    def _keep(self, key: bytes, fact: Fact | None) -> None:
-        young = self._young
-        young[key] = fact
-        if len(young) >= self._generation_count_max:
-            pinned = {kept: self._old[kept] for kept in self._pins if kept in self._old and kept not in young}
-            self._old = young | pinned if pinned else young
-            self._young = {}
+    def shrink(self) -> None:
+        """Let the least recently used rows go, beyond the bound."""
+        known = self.known
+        excess = len(known) - self._count_max
+        while excess > 0:
+            oldest, fact = known.popitem(last=False)
+            excess -= 1
+            if oldest in self._pins:
+                known[oldest] = fact
 
 
 def load(keys: Sequence[bytes]) -> Generator[Fetch, Rows, dict[bytes, Fact | None]]:

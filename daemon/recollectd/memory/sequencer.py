@@ -138,18 +138,18 @@ class Ranges:
 
     def __init__(self, position: int) -> None:
         self._floor = position
-        self._changed: dict[bytes, int] = {}
+        self.changed: dict[bytes, int] = {}
 
     def changed_at(self, prefix: bytes) -> int:
         """Return the commit of the last change, or a later one."""
-        return self._changed.get(prefix, self._floor)
+        return self.changed.get(prefix, self._floor)
 
     def note(self, key: bytes, seq: int) -> None:
         """Note that a record changes in a commit."""
-        if len(self._changed) >= _RANGES_MAX:
-            self._changed.clear()
+        if len(self.changed) >= _RANGES_MAX:
+            self.changed.clear()
             self._floor = seq
-        self._changed[key[: namespace_end(key)]] = seq
+        self.changed[key[: namespace_end(key)]] = seq
 
 
 class Sequencer:
@@ -162,7 +162,7 @@ class Sequencer:
         self.policies = policies
         self.last_seq = last_seq
         self.last_time = last_time
-        self._ranges = Ranges(last_seq)
+        self.ranges = Ranges(last_seq)
         self._shard_labels = shard_labels
 
     def sequence(self, operation: WriteOperation[Any], author: Author, now: int) -> Sequenced | Sequence[bytes]:
@@ -177,7 +177,7 @@ class Sequencer:
         if known is None:
             return needs
         seq, time = self.last_seq + 1, max(now, self.last_time)
-        draft = SequencerDraft(seq, time, known, self._ranges, self.policies, self._shard_labels)
+        draft = SequencerDraft(seq, time, known, self.ranges, self.policies, self._shard_labels)
         beginning = draft.savepoint()
         try:
             reply = table.encode(operation.write(draft))
@@ -202,7 +202,7 @@ class Sequencer:
             self.facts.pending(key, fact, seq)
         for event in draft.events:
             if event.alters:
-                self._ranges.note(event.key, seq)
+                self.ranges.note(event.key, seq)
 
     def applied(self, seq: int, commit: Commit, changed: Sequence[bytes]) -> None:
         """A commit is applied: what it changed is known from applied state now, settings take effect."""

@@ -78,17 +78,17 @@ class Session:
 
 
 class Sessions:
-    """All sessions with a write in the retention time."""
+    """All sessions with a write in the retention time, by id."""
 
     def __init__(self) -> None:
-        self._sessions: dict[bytes, Session] = {}
+        self.by_id: dict[bytes, Session] = {}
         self._dirty: set[bytes] = set()
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self.by_id)
 
     def __contains__(self, session_id: bytes) -> bool:
-        return session_id in self._sessions
+        return session_id in self.by_id
 
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Take up sessions from their rows (key, value)."""
@@ -98,30 +98,34 @@ class Sessions:
             session.floor, session.highest, session.used_at = row.floor, row.highest, row.used_at
             session.outcomes = {number: Outcome(digest, seq, reply) for number, digest, seq, reply in row.outcomes}
             session.bytes = sum(len(outcome.reply) for outcome in session.outcomes.values())
-            self._sessions[key[1:]] = session
+            self.by_id[key[1:]] = session
 
     def apply(self, seq: int, commit: Commit) -> None:
         """Follow one commit."""
         if commit.session_id:
-            session = self._sessions.get(commit.session_id)
-            if session is None:
-                session = self._sessions[commit.session_id] = Session(commit.principal)
-            outcome = Outcome(commit.digest, seq, commit.reply)
-            session.remember(commit.number, commit.floor, outcome, commit.time)
-            self._dirty.add(commit.session_id)
+            if commit.session_id not in self.by_id:
+                self.by_id[commit.session_id] = Session(commit.principal)
+            self.remember(commit.session_id, commit.number, commit.floor, commit.digest, seq, commit.reply, commit.time)
         else:
             for event in commit.events:
                 if isinstance(event, SessionsForgotten):
                     for session_id in event.session_ids:
-                        if self._sessions.pop(session_id, None) is not None:
+                        if self.by_id.pop(session_id, None) is not None:
                             self._dirty.add(session_id)
+
+    def remember(
+        self, session_id: bytes, number: int, floor: int, digest: int, seq: int, reply: bytes, time: int
+    ) -> None:
+        """Add what a number of a known session came to."""
+        self.by_id[session_id].remember(number, floor, Outcome(digest, seq, reply), time)
+        self._dirty.add(session_id)
 
     def outcome(self, session_id: bytes, number: int, digest: int) -> Outcome | None:
         """Return what a number came to, None if it was never executed.
 
         Raises NumberReused for another request under the number, OutcomeUnknown for a forgotten number.
         """
-        session = self._sessions.get(session_id)
+        session = self.by_id.get(session_id)
         if session is None:
             return None
         known = session.outcomes.get(number)
@@ -142,7 +146,7 @@ class Sessions:
             return self.new_id(now)
         if len(session_id) != limits.SESSION_ID_BYTES:
             raise errors.InvalidArgument(f"must be empty or {limits.SESSION_ID_BYTES} bytes", field="session_id")
-        known = self._sessions.get(session_id)
+        known = self.by_id.get(session_id)
         if known is not None:
             if known.principal != principal:
                 raise errors.SessionForeign(field="session_id")
@@ -158,7 +162,7 @@ class Sessions:
     def idle_since(self, time: int, limit: int) -> list[bytes]:
         """Return up to `limit` sessions without a write since a time."""
         idle: list[bytes] = []
-        for session_id, session in self._sessions.items():
+        for session_id, session in self.by_id.items():
             if session.used_at < time:
                 idle.append(session_id)
                 if len(idle) == limit:
@@ -169,7 +173,7 @@ class Sessions:
         """Return the rows that changed since the last call."""
         writes: list[Write] = []
         for session_id in self._dirty:
-            session = self._sessions.get(session_id)
+            session = self.by_id.get(session_id)
             if session is None:
                 writes.append((DELETE, Family.INDEX, session_key(session_id), b""))
                 continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from recollectd.protocol import errors
 from recollectd.protocol.messages.connection import Done
 from recollectd.server.clock import Clock
 from recollectd.server.committer import Committer
+from recollectd.server.freezes import FreezeWatch
 from recollectd.server.lanes import Lane, Ticket
 from recollectd.server.writes import WriteRouter
 from recollectd.storage.disk import DiskGuard
@@ -42,6 +44,8 @@ _FORGET_MAX = 1_000
 _CHECK_INTERVAL_S = 0.25
 _DISK_INTERVAL_S = 5.0
 _REFRESH_MAX = 4_096
+_COLLECT_INTERVAL_S = 30.0
+_COLLECT_PUT_OFF_MAX = 20
 # Sliding records read between two refreshes; those beyond are refreshed when they are read again.
 _TOUCHED_MAX = 1_000_000
 
@@ -88,6 +92,7 @@ class Chores:
         clock: Clock,
         disk: DiskGuard,
         memories: MemoryViews,
+        freezes: FreezeWatch,
         sessions_in_use: Callable[[], set[bytes]],
         fatal: Callable[[BaseException], None],
     ) -> None:
@@ -102,6 +107,7 @@ class Chores:
         self._clock = clock
         self._disk = disk
         self._memories = memories
+        self._freezes = freezes
         self._sessions_in_use = sessions_in_use
         self._fatal = fatal
         self._touched: dict[bytes, None] = {}
@@ -121,6 +127,7 @@ class Chores:
             self._forget(),
             self._checkpoint_when_due(),
             self._maintain_disk(),
+            self._collect_garbage(),
         )
         self._tasks = [self._loop.create_task(self._guarded(chore)) for chore in chores]
 
@@ -222,13 +229,27 @@ class Chores:
             await asyncio.sleep(_DISK_INTERVAL_S)
             await self._loop.run_in_executor(self._pool, self._disk.maintain)
 
+    async def _collect_garbage(self) -> None:
+        """Find cycles among what has lived for long: that walks everything, so preferably when nobody waits."""
+        put_off = 0
+        while True:
+            await asyncio.sleep(_COLLECT_INTERVAL_S)
+            if self._committer.idle or put_off == _COLLECT_PUT_OFF_MAX:
+                gc.collect()
+                put_off = 0
+            else:
+                put_off += 1
+
     async def checkpoint(self) -> None:
         """Make everything applied durable in the records, then trim the journal behind it."""
         self._journal_bytes_noted = self._journal.statistics().written_bytes
         seq = self._engine.applied_seq
-        rows = self._sessions.checkpoint()
+        with self._freezes.step("checkpoint of sessions"):
+            rows = self._sessions.checkpoint()
+        trimmed = self._memories.trim()
         try:
-            self._engine.write([*rows, *self._memories.trim(), (PUT, Family.META, SESSIONS_KEY, pack_number(seq))], seq)
+            with self._freezes.step("checkpoint of sessions"):
+                self._engine.write([*rows, *trimmed, (PUT, Family.META, SESSIONS_KEY, pack_number(seq))], seq)
         except (EngineFull, EngineStalled):
             self._sessions.mark_dirty(rows)
             raise

@@ -13,20 +13,23 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from recollectd.config.tree import Config
 from recollectd.journal.interface import Journal, JournalFull
-from recollectd.memory.apply import writes_of
-from recollectd.memory.commits import Commit
 from recollectd.memory.sequencer import Sequenced, Sequencer
 from recollectd.memory.sessions import Sessions
 from recollectd.protocol import errors
+from recollectd.server.freezes import FreezeWatch
 from recollectd.server.lanes import Ticket
+from recollectd.server.pending import Pending, PendingTicket
 from recollectd.storage.disk import DiskGuard
 from recollectd.storage.engine import Engine
 from recollectd.storage.engine_errors import EngineFull, EngineStalled
 from recollectd.storage.keyspace import Write
+
+if TYPE_CHECKING:
+    from recollectd._native.hot_writes import HotWrites
 
 log = logging.getLogger("recollectd.commit")
 
@@ -42,13 +45,11 @@ _STALL_DELAY_S_MIN = 0.001
 _STALL_DELAY_S_MAX = 0.1
 _FULL_DELAY_S = 0.05
 
-_Item = tuple[Ticket, Sequenced]
-
 
 class _Step(NamedTuple):
     """Rows on their way into RocksDB, and the commits they belong to."""
 
-    items: list[_Item]
+    items: list[Pending]
     writes: list[Write]
 
 
@@ -65,6 +66,7 @@ class Committer:
         engine: Engine,
         sessions: Sessions,
         disk: DiskGuard,
+        freezes: FreezeWatch,
         fatal: Callable[[BaseException], None],
     ) -> None:
         self._loop = loop
@@ -73,13 +75,15 @@ class Committer:
         self._engine = engine
         self._sessions = sessions
         self._disk = disk
+        self._freezes = freezes
         self._fatal = fatal
         self._batch_commits_max = config.server.batch_commits_max
         self._batch_bytes_max = config.server.batch_bytes_max
         self._seal_idle_s = config.journal.seal_idle_ms / 1_000
-        self._ready: deque[_Item] = deque()
-        self._written: deque[_Item] = deque()  # in the journal's file or on its way there, not durable yet
-        self._to_apply: deque[_Item] = deque()
+        self.ready: deque[Pending] = deque()
+        self._written: list[Pending] = []  # one batch: in the journal's file or on its way there, not durable yet
+        self._to_apply: deque[Pending] = deque()
+        self.hot: HotWrites | None = None  # who puts into `ready`, too
         self._step: _Step | None = None
         self._stall_delay_s = _STALL_DELAY_S_MIN
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -90,10 +94,11 @@ class Committer:
         self._asked = itertools.count()
         self._idle_waiters: list[asyncio.Future[None]] = []
         self.applied_time = journal.last_time  # of the last commit applied
-        self.unapplied_bytes = 0
+        self._taken_bytes = 0
+        self._applied_bytes = 0  # refused ones, too
         self.commits = 0
         self.stalls = 0
-        self.on_applied: list[Callable[[int, list[tuple[int, Commit]]], None]] = []
+        self.on_applied: list[Callable[[int, list[Pending]], None]] = []
         loop.add_reader(journal.fileno(), self._on_progress)
 
     @property
@@ -108,8 +113,18 @@ class Committer:
 
     def add(self, ticket: Ticket, sequenced: Sequenced) -> None:
         """Take a sequenced write; it will be answered."""
-        self.unapplied_bytes += len(sequenced.payload)
-        self._ready.append((ticket, sequenced))
+        self._taken_bytes += len(sequenced.payload)
+        self.ready.append(PendingTicket(ticket, sequenced, self._sequencer, self._sessions))
+        self.wake()
+
+    @property
+    def unapplied_bytes(self) -> int:
+        """Of the commits that are not applied yet."""
+        hot_bytes = self.hot.taken_bytes if self.hot is not None else 0
+        return self._taken_bytes + hot_bytes - self._applied_bytes
+
+    def wake(self) -> None:
+        """Something is ready, or will be by the end of this turn of the loop."""
         if not self._flush_scheduled and not self._written:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
@@ -129,28 +144,28 @@ class Committer:
     def _flush(self) -> None:
         """Give the journal its next batch, if it has none."""
         self._flush_scheduled = False
-        if self._written or not self._ready:
+        if self._written or not self.ready:
             return
         size, count, size_max = 0, 0, self._batch_bytes_max
-        for _, sequenced in self._ready:
-            length = len(sequenced.payload)
+        for item in self.ready:
+            length = len(item.payload)
             if count == 0 and length <= _SMALL_BYTES:
                 size_max = min(size_max, _SMALL_GROUP_BYTES_MAX)
             if count and (size + length > size_max or count == self._batch_commits_max):
                 break
             size, count = size + length, count + 1
-        items = [self._ready.popleft() for _ in range(count)]
+        items = [self.ready.popleft() for _ in range(count)]
         try:
-            last_seq = self._journal.append([item[1].payload for item in items], items[-1][1].commit.time)
+            last_seq = self._journal.append([item.payload for item in items], items[-1].time)
         except JournalFull:
-            self._ready.extendleft(reversed(items))
+            self.ready.extendleft(reversed(items))
             self._no_room()
             return
         except BaseException as error:
             self._fatal(error)
             return
-        assert last_seq == items[-1][1].seq, (last_seq, items[-1][1].seq)
-        self._written.extend(items)
+        assert last_seq == items[-1].seq, (last_seq, items[-1].seq)
+        self._written = items
 
     def _no_room(self) -> None:
         """The journal cannot take a batch. Once nothing else is under way, take back what waits for it and say so."""
@@ -158,16 +173,16 @@ class Committer:
             self._flush_scheduled = True
             self._loop.call_later(_FULL_DELAY_S, self._flush)
             return
-        log.error("no room for the journal; %d writes are refused", len(self._ready))
-        refused, self._ready = self._ready, deque()
+        log.error("no room for the journal; %d writes are refused", len(self.ready))
+        refused = tuple(self.ready)
+        self.ready.clear()
         self._sequencer.roll_back(self._journal.last_seq)
-        for ticket, sequenced in refused:
-            self.unapplied_bytes -= len(sequenced.payload)
-            ticket.sequenced = None
-            ticket.answer(0, errors.DiskFull("the journal has no room on its disk", retry_after_ms=1_000))
-            ticket.lane.leave(ticket)
+        for item in refused:
+            self._applied_bytes += len(item.payload)
+            item.refuse(errors.DiskFull("the journal has no room on its disk", retry_after_ms=1_000))
         if refused:
-            self._call_back(refused[-1][1].seq)
+            self._call_back(refused[-1].seq)
+        self._send()
         self._note_idle()
 
     def _on_progress(self) -> None:
@@ -178,14 +193,13 @@ class Committer:
             self._fatal(error)
             return
         written = self._written
-        while written and written[0][1].seq <= progress.synced_seq:
-            self._to_apply.append(written.popleft())
-        for ticket, sequenced in written:
-            if sequenced.seq > progress.written_seq:
-                break
-            if ticket.asynchronous:
-                ticket.answer(sequenced.seq, sequenced.commit.reply)
-        if not written:
+        if written and written[-1].seq <= progress.synced_seq:
+            self._written = []
+            self._to_apply.extend(written)
+        elif written and written[-1].seq <= progress.written_seq:
+            for item in written:
+                item.written()
+        if not self._written:
             self._flush()  # the disk goes on while this batch is applied
         self._apply()
 
@@ -199,7 +213,8 @@ class Committer:
             return
         items, writes = self._step
         try:
-            self._engine.write(writes, items[-1][1].seq)
+            with self._freezes.step("apply"):
+                self._engine.write(writes, items[-1].seq)
         except (EngineStalled, EngineFull) as error:
             self.stalls += 1
             if isinstance(error, EngineFull):
@@ -219,34 +234,36 @@ class Committer:
 
     def _next_step(self) -> _Step:
         """Take the next durable commits, about as many as make _STEP_WRITES rows."""
-        items: list[_Item] = []
+        items: list[Pending] = []
         writes: list[Write] = []
         while self._to_apply and len(writes) < _STEP_WRITES:
             item = self._to_apply.popleft()
             items.append(item)
-            writes_of(item[1].seq, item[1].commit, writes)
+            item.add_rows(writes)
         return _Step(items, writes)
 
     def _apply_again(self) -> None:
         self._stall_timer = None
         self._apply()
 
-    def _finish(self, items: list[_Item]) -> None:
+    def _finish(self, items: list[Pending]) -> None:
         """Commits are applied: bring the views in memory along, then reply."""
         self.commits += len(items)
-        self.applied_time = items[-1][1].commit.time
-        applied = [(sequenced.seq, sequenced.commit) for _, sequenced in items]
-        for _, sequenced in items:
-            self._sequencer.applied(sequenced.seq, sequenced.commit, sequenced.changed)
-            self._sessions.apply(sequenced.seq, sequenced.commit)
-            self.unapplied_bytes -= len(sequenced.payload)
+        self.applied_time = items[-1].time
+        for item in items:
+            item.applied()
+        self._applied_bytes += sum([len(item.payload) for item in items])
         for listener in self.on_applied:
-            listener(items[-1][1].seq, applied)
-        for ticket, sequenced in items:
-            ticket.answer(sequenced.seq, sequenced.commit.reply)
-            ticket.lane.leave(ticket)
-        self._call_back(items[-1][1].seq)
+            listener(items[-1].seq, items)
+        for item in items:
+            item.finish()
+        self._call_back(items[-1].seq)
+        self._send()
         self._note_idle()
+
+    def _send(self) -> None:
+        if self.hot is not None:
+            self.hot.flush()
 
     def _note_idle(self) -> None:
         """Tell who waits for it when everything is done."""
@@ -260,7 +277,7 @@ class Committer:
     @property
     def idle(self) -> bool:
         """Whether every write taken is applied and answered."""
-        return not (self._ready or self._written or self._to_apply or self._step)
+        return not (self.ready or self._written or self._to_apply or self._step)
 
     async def drained(self) -> None:
         """Wait until every write taken is applied and answered."""

@@ -38,6 +38,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._transport: asyncio.Transport | None = None
+        self.hot_lane = dispatcher.make_hot_lane(self)
         self._intake = dispatcher.make_intake(self)
         # The transport asks for these two once and calls them for every read.
         self.get_buffer = self._intake.get_buffer  # type: ignore[assignment,method-assign]
@@ -151,6 +152,12 @@ class Connection(asyncio.BufferedProtocol):
         """Queue an error."""
         self.send(request_id, self._dispatcher.position, table.encode(error_reply(error)))
 
+    def flush_replies(self) -> None:
+        """Send what the short way of puts has queued; end if that was the last that was owed."""
+        self._flush()
+        if self._no_more_requests and not self.requests_in_flight:
+            self._dispatcher.loop.call_soon(self.end)
+
     def _flush(self) -> None:
         self._flush_scheduled = False
         self._intake.flush()
@@ -188,12 +195,14 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def requests_in_flight(self) -> int:
         """Requests on their way."""
-        return self._intake.requests_in_flight
+        hot = self.hot_lane
+        return self._intake.requests_in_flight + (hot.requests_in_flight if hot is not None else 0)
 
     @property
     def bytes_in_flight(self) -> int:
         """The bytes of their messages."""
-        return self._intake.bytes_in_flight
+        hot = self.hot_lane
+        return self._intake.bytes_in_flight + (hot.bytes_in_flight if hot is not None else 0)
 
     @property
     def last_frame_at(self) -> float:
@@ -205,9 +214,11 @@ class Connection(asyncio.BufferedProtocol):
         """Whether the hello is behind us."""
         return self._intake.welcomed
 
-    def welcome(self) -> None:
-        """The hello was answered: other requests may come."""
+    def welcome(self, requests_max: int, bytes_max: int) -> None:
+        """The hello was answered: other requests may come, so many at a time."""
         self._intake.welcomed = True
+        if self.hot_lane is not None:
+            self.hot_lane.welcome(self.lane, self._intake, self.session_id, self.principal, requests_max, bytes_max)
 
     @property
     def ending(self) -> bool:
@@ -234,6 +245,7 @@ class Connection(asyncio.BufferedProtocol):
         self._flush()
         if self._transport is not None:
             self._transport.close()
+            self._intake.close()  # what is answered or watched from now on goes nowhere
 
     def abort(self) -> None:
         """Close now, whatever the client has not taken yet."""

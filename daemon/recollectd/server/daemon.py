@@ -32,7 +32,8 @@ from recollectd.server.clock import Clock
 from recollectd.server.committer import Committer
 from recollectd.server.connection import Connection
 from recollectd.server.dispatch import REQUEST_BYTES, Dispatcher
-from recollectd.server.hot import HotPath, way_of_reads
+from recollectd.server.freezes import FreezeWatch
+from recollectd.server.hot import HotPath, HotWays, way_of_reads
 from recollectd.server.listener import listen_tcp, listen_unix
 from recollectd.server.reads import Failed, Read, ReadExecutor, internal_error
 from recollectd.server.status import engine_status, status_of
@@ -95,6 +96,7 @@ class Daemon:
         """Make the parts, from those that need nothing to those that need all."""
         config, loop, policies = self.config, self.loop, self._store.recovered.policies
         self.clock = Clock(config.server.clock_step_s_max * 1_000_000)
+        self.freezes = FreezeWatch(loop)
         self.sequencer = Sequencer(
             last_seq=self.journal.last_seq,
             last_time=self.journal.last_time,
@@ -110,6 +112,7 @@ class Daemon:
             engine=self.engine,
             sessions=self.sessions,
             disk=self.disk,
+            freezes=self.freezes,
             fatal=self.fatal,
         )
         self.hot = self._make_hot_path()
@@ -165,6 +168,8 @@ class Daemon:
             lambda: self.committer.applied_seq,
         )
         self.committer.on_applied.append(self.watches.on_applied)
+        ways = HotWays(loop, self.sequencer, self.sessions, self.committer, self._writes, self.clock)
+        self.hot.begin_writes(ways, self.committer, config.server.slow_log_ms or float("inf"))
         self.dispatcher = Dispatcher(
             loop,
             config,
@@ -190,6 +195,7 @@ class Daemon:
             clock=self.clock,
             disk=self.disk,
             memories=self.memories,
+            freezes=self.freezes,
             sessions_in_use=lambda: {connection.session_id for connection in self.dispatcher.connections},
             fatal=self.fatal,
         )
@@ -208,6 +214,7 @@ class Daemon:
             await self._listen()
             self.memories.start()
             self.chores.start()
+            self.freezes.start()
             log.info("ready on %s", ", ".join(self.addresses))
             await self._until_asked_to_stop()
         finally:
@@ -266,6 +273,7 @@ class Daemon:
         except TimeoutError:
             log.warning("requests were still under way after %g s", self.config.server.drain_timeout_s)
         await self._end_connections()
+        self.freezes.stop()
         await self.chores.stop()
         self._reads.close()
         self._watch_pool.shutdown(wait=True, cancel_futures=True)

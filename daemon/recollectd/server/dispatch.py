@@ -79,11 +79,12 @@ class Dispatcher:
         self._watches = watches
         self._hot = hot
         self.make_intake = hot.make_intake
+        self.make_hot_lane = hot.make_lane
         self._now = now
         self._status = status
         self.connections: set[Connection] = set()
         self.connections_total = 0
-        self.bytes_in_flight = 0
+        self._bytes_in_flight = 0
         self.operations: dict[type[Message], int] = {}
         self.errors: dict[int, int] = {}
         self.stopping = False
@@ -94,6 +95,11 @@ class Dispatcher:
             Watch: self._watch,
             Unwatch: self._unwatch,
         }
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """What requests on their way hold, over all connections."""
+        return self._bytes_in_flight + self._hot.bytes_in_flight
 
     @property
     def position(self) -> int:
@@ -176,13 +182,13 @@ class Dispatcher:
 
     def _hold(self, connection: Connection, size: int) -> None:
         connection.hold(size)
-        self.bytes_in_flight += size + REQUEST_BYTES
-        self._hot.note_in_flight(self.bytes_in_flight)
+        self._bytes_in_flight += size + REQUEST_BYTES
+        self._hot.note_in_flight(self._bytes_in_flight)
 
     def _release(self, connection: Connection, size: int) -> None:
         connection.release(size)
-        self.bytes_in_flight -= size + REQUEST_BYTES
-        self._hot.note_in_flight(self.bytes_in_flight)
+        self._bytes_in_flight -= size + REQUEST_BYTES
+        self._hot.note_in_flight(self._bytes_in_flight)
 
     def _note_slow(self, request: Message, begun: float) -> None:
         elapsed_ms = (self.loop.time() - begun) * 1_000
@@ -293,7 +299,7 @@ class Dispatcher:
         connection.client_name = request.client_name
         if request.idle_timeout_ms is not None:
             connection.idle_timeout_s = request.idle_timeout_ms / 1_000
-        connection.welcome()
+        connection.welcome(*IN_FLIGHT_LIMITS)
         return messages.Welcome(
             limits.PROTOCOL_VERSION,
             __version__,

@@ -1,26 +1,40 @@
-"""The hot path, wired to the daemon: the value cache follows what is applied and takes up what cold reads find, and
-connections are served from it in native code.
+"""The hot path, wired to the daemon: the value cache follows what is applied and takes up what cold reads find,
+connections are served from it in native code, and plain writes take the short way to the journal.
 
-Without its native modules there is none of it: every read goes to a worker thread, with the same answers.
+Without its native modules there is none of it: every read goes to a worker thread and every write the ordinary way,
+with the same answers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from recollectd.config.environment import NATIVE_REQUIRED, Way, switches
-from recollectd.memory.commits import FOLLOWS, Commit
+from recollectd.memory import commits
+from recollectd.memory.conversations.events import ConversationHead
+from recollectd.memory.conversations.ids import Place
 from recollectd.memory.kind import Fill, ReadOperation
+from recollectd.memory.logs.events import LogHead
+from recollectd.memory.sequencer import Sequencer
+from recollectd.memory.sessions import Sessions
+from recollectd.memory.state.events import StateHead
 from recollectd.protocol import limits
 from recollectd.protocol.table import REQUEST_BY_TAG
+from recollectd.server.clock import Clock
+from recollectd.server.committer import Committer
 from recollectd.server.connection import Connection
 from recollectd.server.intake import Intake, PlainIntake, why_unframed
+from recollectd.server.pending import Pending
+from recollectd.server.writes import Underway, WriteRouter
+from recollectd.storage.keyspace import last_use_key
 
 try:
-    from recollectd._native import hot_reads, intake, value_cache
+    from recollectd._native import hot_appends, hot_puts, hot_reads, hot_writes, intake, value_cache
 except ImportError as error:
     MISSING = str(error)
 else:
@@ -39,6 +53,36 @@ def way_of_reads() -> Way:
     if MISSING and required:
         raise NativeMissing(f"{MISSING} ({NATIVE_REQUIRED} is set)")
     return Way.OFF if MISSING else wanted
+
+
+class HotWays:
+    """What the short way of writes shares with the ordinary one, and asks once in a turn of the loop."""
+
+    new_underway: Final = Underway
+    decode: Final = staticmethod(commits.decode)
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sequencer: Sequencer,
+        sessions: Sessions,
+        committer: Committer,
+        writes: WriteRouter,
+        clock: Clock,
+    ) -> None:
+        self.sequencer = sequencer
+        self.sessions = sessions
+        self.underway = writes.underway
+        self.ready: deque[Pending] = committer.ready
+        self.wake = committer.wake
+        self.room_bytes = writes.room_bytes
+        self.now = clock.now
+        self.time = loop.time
+        self.call_soon = loop.call_soon
+
+    def note_slow(self, elapsed_s: float) -> None:
+        """Say that writes were slow; elapsed_s: the slowest of those that ended together."""
+        log.warning("slow: writes took up to %.0f ms", elapsed_s * 1_000)
 
 
 class HotPath:
@@ -60,6 +104,7 @@ class HotPath:
         self._time = time
         self.cache: value_cache.ValueCache | None = None
         self.reads: hot_reads.HotReads | None = None
+        self.writes: hot_writes.HotWrites | None = None
         if MISSING:
             log.warning("there is no value cache, and reads are slower than they could be: %s", MISSING)
         if way is Way.OFF:
@@ -80,19 +125,41 @@ class HotPath:
         )
         self.reads.position = position
 
+    def begin_writes(self, ways: HotWays, committer: Committer, slow_ms: float) -> None:
+        """Let plain writes take the short way from here on."""
+        if not self._native or self.reads is None:
+            return
+        time_us_max = limits.TIME_US_MAX
+        kinds: dict[int, hot_writes.HotKind] = {
+            hot_puts.STATE_PUT: hot_puts.HotPuts(StateHead, ways.sequencer.policies),
+            hot_appends.LOG_APPEND: hot_appends.HotAppends(hot_appends.LOG_APPEND, time_us_max, LogHead),
+            hot_appends.CONVERSATION_APPEND: hot_appends.HotAppends(
+                hot_appends.CONVERSATION_APPEND, time_us_max, ConversationHead, Place, last_use_key
+            ),
+        }
+        self.writes = committer.hot = hot_writes.HotWrites(self.reads, ways, kinds, slow_s=slow_ms / 1_000)
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Of the requests on the short way."""
+        return 0 if self.writes is None else self.writes.bytes_in_flight
+
+    def make_lane(self, connection: Connection) -> hot_writes.HotLane | None:
+        """Return what takes a new connection's frames first; None where there is no short way."""
+        return None if self.writes is None else self.writes.lane(connection, connection.take)
+
     def make_intake(self, connection: Connection) -> Intake:
         """Return what a new connection's bytes go through."""
+        take = connection.take if connection.hot_lane is None else connection.hot_lane.take
         if self._native and self.reads is not None:
             return intake.Intake(
                 self.reads,
                 begin=connection.begin,
-                take=connection.take,
+                take=take,
                 unframed=lambda start: connection.lose_framing(why_unframed(start)),
                 time=self._time,
             )
-        return PlainIntake(
-            begin=connection.begin, take=connection.take, unframed=connection.lose_framing, time=self._time
-        )
+        return PlainIntake(begin=connection.begin, take=take, unframed=connection.lose_framing, time=self._time)
 
     def cached(self, operation: ReadOperation[Any]) -> bytes | None:
         """Return the reply to a read if the cache has it."""
@@ -109,16 +176,13 @@ class HotPath:
             for fill in fills:
                 fill(self.cache, read_at)
 
-    def on_applied(self, last_seq: int, applied: list[tuple[int, Commit]]) -> None:
+    def on_applied(self, last_seq: int, applied: list[Pending]) -> None:
         """Follow what is applied; before anybody hears of it."""
         if self.cache is None or self.reads is None:
             return
         try:
-            for seq, commit in applied:
-                for event in commit.events:
-                    follow = FOLLOWS.get(type(event))
-                    if follow is not None:
-                        follow(self.cache, seq, event)
+            for item in applied:
+                item.follow(self.cache)
         except Exception:
             log.exception("the value cache could not follow commit %d and begins anew", last_seq)
             self.cache.clear(last_seq)
@@ -127,7 +191,9 @@ class HotPath:
     def operations(self) -> dict[type, int]:
         """Return how many requests were answered in native code, by type."""
         answered = {} if self.reads is None else self.reads.answered()
-        return {REQUEST_BY_TAG[tag]: count for tag, count in answered.items()}
+        operations = {REQUEST_BY_TAG[tag]: count for tag, count in answered.items()}
+        taken = {} if self.writes is None else self.writes.taken()
+        return {**operations, **{REQUEST_BY_TAG[tag]: count for tag, count in taken.items()}}
 
     def status(self) -> dict[str, Any]:
         """Return the cache's figures; nothing without one."""

@@ -16,6 +16,7 @@ from recollectd.memory.kind import WriteOperation
 from recollectd.memory.sequencer import Author, Sequenced
 
 if TYPE_CHECKING:
+    from recollectd._native.hot_writes import HotWrite
     from recollectd.protocol.errors import RecollectdError
     from recollectd.server.intake import Marks
 
@@ -71,15 +72,20 @@ class Ticket:
         self.deadline = deadline
         self.failed: RecollectdError | None = None
         self.followers: list[Callable[[], None]] = []
-        self.original: Ticket | None = None
+        self.original: Ticket | HotWrite | None = None
         self.outcome: tuple[int, bytes | RecollectdError] | None = None
         self.size_bytes = size_bytes
         self.pinned: tuple[bytes, ...] = ()
         self.prepared = not operation.prepares
-        self.sequenced: Sequenced | None = None
+        self.sequenced: Sequenced | HotWrite | None = None
         self.tries = 0
         self.waiters: list[Callable[[], None]] = []
         self.waits = 0
+
+    @property
+    def digest(self) -> int:
+        """Of the request's bytes: a retry has the same."""
+        return self.author.digest
 
     def answer(self, seq: int, reply: bytes | RecollectdError) -> None:
         """Tell everybody who asked how it ended; only the first time counts."""
@@ -102,43 +108,44 @@ class Reading:
 class Lane:
     """The requests of one connection that are on their way.
 
-    waiting: writes not sequenced yet, in order; flying: the last one sequenced and not applied. marks: told which
+    waiting: writes not sequenced yet, in order; flying: the last one sequenced and not applied; tickets, by_key: all
+    writes on their way, and the last one of each record, hot ones among them. marks: told which
     records the writes touch, for reads that do not ask the lane.
     """
 
-    __slots__ = ("_anywhere", "_by_key", "_marks", "_readings", "_tickets", "_walks", "flying", "waiting")
+    __slots__ = ("_anywhere", "_marks", "by_key", "flying", "readings", "tickets", "waiting", "walks")
 
     def __init__(self, marks: Marks | None = None) -> None:
         self._marks = marks
         self.waiting: deque[Ticket] = deque()
-        self.flying: Ticket | None = None
-        self._tickets: dict[Ticket, None] = {}
-        self._by_key: dict[bytes, Ticket] = {}
+        self.flying: Ticket | HotWrite | None = None
+        self.tickets: dict[Ticket | HotWrite, None] = {}
+        self.by_key: dict[bytes, Ticket | HotWrite] = {}
         self._anywhere: set[Ticket] = set()  # those that do not say what they touch
         # Reads that no write behind them waits for yet: by key, and those that touch any.
-        self._readings: dict[bytes, dict[Reading, None]] = {}
-        self._walks: dict[Reading, None] = {}
+        self.readings: dict[bytes, dict[Reading, None]] = {}
+        self.walks: dict[Reading, None] = {}
 
     def enter(self, ticket: Ticket) -> None:
         """A write begins its way."""
-        self._tickets[ticket] = None
+        self.tickets[ticket] = None
         if self._marks is not None:
             self._marks.mark(ticket.operation.keys)
         if ticket.operation.keys is None:
             self._anywhere.add(ticket)
             return
         for key in ticket.operation.keys:
-            self._by_key[key] = ticket
+            self.by_key[key] = ticket
 
     def leave(self, ticket: Ticket) -> None:
         """A write has ended: applied or refused."""
-        del self._tickets[ticket]
+        del self.tickets[ticket]
         if self._marks is not None:
             self._marks.unmark(ticket.operation.keys)
         self._anywhere.discard(ticket)
         for key in ticket.operation.keys or ():
-            if self._by_key.get(key) is ticket:
-                del self._by_key[key]
+            if self.by_key.get(key) is ticket:
+                del self.by_key[key]
         if self.flying is ticket:
             self.flying = None
         waiters = (*ticket.followers, *ticket.waiters)
@@ -146,18 +153,23 @@ class Lane:
         for resume in waiters:
             resume()
 
+    def holds(self, ticket: Ticket) -> bool:
+        """Return whether a write is on its way here."""
+        return ticket in self.tickets
+
     def await_writes(self, keys: tuple[bytes, ...] | None, resume: Callable[[], None]) -> bool:
         """Call `resume` once the writes on their way that touch these keys (None: any) have ended.
 
         False, and nothing is called, when there are none. The last write to a key stands for those before it, which
         are sequenced and applied before it; a write that does not say what it touches touches everything.
         """
-        if not self._tickets:
+        if not self.tickets:
             return False
         if keys is None:
-            blocking = set(self._tickets)
+            blocking = dict.fromkeys(self.tickets)
         else:
-            blocking = {self._by_key[key] for key in keys if key in self._by_key} | self._anywhere
+            blocking = dict.fromkeys(self.by_key[key] for key in keys if key in self.by_key)
+            blocking.update(dict.fromkeys(self._anywhere))
         left = len(blocking)
 
         def ended() -> None:
@@ -173,20 +185,20 @@ class Lane:
     def begin(self, reading: Reading) -> None:
         """A read begins its way."""
         if reading.keys is None:
-            self._walks[reading] = None
+            self.walks[reading] = None
             return
         for key in reading.keys:
-            self._readings.setdefault(key, {})[reading] = None
+            self.readings.setdefault(key, {})[reading] = None
 
     def end(self, reading: Reading) -> None:
         """A read has been answered."""
-        self._walks.pop(reading, None)
+        self.walks.pop(reading, None)
         for key in reading.keys or ():
-            beside = self._readings.get(key)
+            beside = self.readings.get(key)
             if beside is not None:
                 beside.pop(reading, None)
                 if not beside:
-                    del self._readings[key]
+                    del self.readings[key]
         for resume in reading.waiters:
             resume()
 
@@ -196,10 +208,10 @@ class Lane:
         Each is told to one write of a record only: writes behind that one are sequenced behind it.
         """
         keys = ticket.operation.keys
-        if not self._readings and not self._walks:
+        if not self.readings and not self.walks:
             return ()
-        before = self._walks
-        self._walks = {}
-        for key in tuple(self._readings) if keys is None else keys:
-            before.update(self._readings.pop(key, {}))
+        before = dict(self.walks)
+        self.walks.clear()
+        for key in tuple(self.readings) if keys is None else keys:
+            before.update(self.readings.pop(key, {}))
         return before

@@ -16,6 +16,7 @@ from recollectd.storage.keyspace import Family, after_prefix, split_record_key
 
 if TYPE_CHECKING:
     from recollectd.server.daemon import Daemon
+    from recollectd.server.freezes import FreezeWatch
 
 _STEP_ROWS = 1_000
 _NAMESPACES_TOLD_MAX = 10_000
@@ -56,7 +57,18 @@ def status_of(daemon: Daemon) -> dict[str, Any]:
             "heads": {"count": len(facts), "hits": facts.hits, "misses": facts.misses},
             "values": daemon.hot.status(),
         },
+        "freezes": _freezes(daemon.freezes),
         "process": _process(daemon),
+    }
+
+
+def _freezes(freezes: FreezeWatch) -> dict[str, Any]:
+    """Return how long the event loop was held up at most, since the start and in the last minute or two."""
+    return {
+        "longest_ms": round(freezes.longest.seconds * 1_000, 3),
+        "longest_cause": freezes.longest.cause,
+        "recent_ms": round(freezes.recent.seconds * 1_000, 3),
+        "recent_cause": freezes.recent.cause,
     }
 
 

@@ -18,6 +18,7 @@ from recollectd.memory.refusals import error_reply
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages.fields import Kind, Reply
 from recollectd.protocol.messages.transactions import Change, Changes, Watch
+from recollectd.server.pending import Pending
 from recollectd.server.reads import internal_error
 from recollectd.storage.keyspace import namespace_end, namespace_prefix, split_record_key, text_bytes
 
@@ -142,11 +143,14 @@ class Watches:
         watcher.ended = True
         self._watchers.discard(watcher)
 
-    def on_applied(self, last_seq: int, applied: list[tuple[int, Commit]]) -> None:
+    def on_applied(self, last_seq: int, applied: list[Pending]) -> None:
         """Tell the watches that have caught up."""
+        if not self._watchers:
+            return
+        commits = [(item.seq, item.commit) for item in applied]
         for watcher in tuple(self._watchers):
             if watcher.live:
-                watcher.follow(applied)
+                watcher.follow(commits)
                 self._check(watcher)
 
     def _check(self, watcher: Watcher) -> None:

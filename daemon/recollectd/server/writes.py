@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recollectd.memory import facts
 from recollectd.memory.kind import Stale, WriteOperation
@@ -17,18 +17,21 @@ from recollectd.server.lanes import Ticket
 from recollectd.server.reads import Failed, Read, ReadExecutor, internal_error
 from recollectd.storage.disk import DiskGuard, DiskState
 
+if TYPE_CHECKING:
+    from recollectd._native.hot_writes import HotWrite
+
 _PREPARE_TRIES_MAX = 50
 _BUSY_RETRY_MS = 20
 
 
-class _Underway:
+class Underway:
     """A session's writes on their way by number. Numbers below floor are answered, says the newest that has arrived."""
 
     __slots__ = ("floor", "tickets")
 
     def __init__(self) -> None:
         self.floor = 0
-        self.tickets: dict[int, Ticket] = {}
+        self.tickets: dict[int, Ticket | HotWrite] = {}
 
 
 class WriteRouter:
@@ -58,7 +61,7 @@ class WriteRouter:
         self._unapplied_bytes_max = unapplied_bytes_max
         self._sessions_max = sessions_max
         self._refuse = refuse
-        self._underway: dict[bytes, _Underway] = {}
+        self.underway: dict[bytes, Underway] = {}
         self._fetching: dict[bytes, list[Ticket]] = {}
         self._wanted: list[bytes] = []
         self.stopping = False
@@ -82,10 +85,10 @@ class WriteRouter:
     def _enrol(self, ticket: Ticket) -> bool:
         """Find out whether a numbered write is a retry; False when its original has ended, and it is answered."""
         author = ticket.author
-        underway = self._underway.get(author.session_id)
+        underway = self.underway.get(author.session_id)
         original = underway.tickets.get(author.number) if underway is not None else None
         if original is not None:
-            if original.author.digest != author.digest:
+            if original.digest != author.digest:
                 raise errors.NumberReused(f"number {author.number} is another request")
             ticket.original = original
             return True
@@ -95,12 +98,12 @@ class WriteRouter:
             return False
         self._check_room(ticket)
         if underway is None:
-            underway = self._underway[author.session_id] = _Underway()
+            underway = self.underway[author.session_id] = Underway()
         underway.tickets[author.number] = ticket
         underway.floor = max(underway.floor, author.floor)
         return True
 
-    def _follow(self, retry: Ticket, original: Ticket) -> bool:
+    def _follow(self, retry: Ticket, original: Ticket | HotWrite) -> bool:
         """Take a retry one step on, behind its original, which another lane may hold; True when that is sequenced.
 
         So what is sent behind the retry comes behind the original. It is answered when the original has ended, which
@@ -110,18 +113,24 @@ class WriteRouter:
             retry.waits += 1
             original.followers.append(lambda: self._waited(retry))
             return False
-        if original.sequenced is None:
+        if original.sequenced is None or not original.lane.holds(original):
             self._end_behind(retry, *original.outcome or (0, b""))
             return True
         retry.sequenced = original.sequenced
         retry.lane.flying = retry
-        if retry.asynchronous and original.asynchronous:
+        if retry.asynchronous and isinstance(original, Ticket) and original.asynchronous:
             if original.outcome is None:
                 original.answers.append(retry.answer)
             else:
                 retry.answer(*original.outcome)
         original.waiters.append(lambda: self._end(retry, *original.outcome or (0, b"")))
         return True
+
+    def room_bytes(self) -> int:
+        """Return how many bytes of plain writes may be taken now; 0 where none may."""
+        if self.stopping or self._disk.state() is DiskState.LOW:
+            return 0
+        return max(0, self._unapplied_bytes_max - self._committer.unapplied_bytes)
 
     def _check_room(self, ticket: Ticket) -> None:
         if self.stopping:
@@ -179,17 +188,17 @@ class WriteRouter:
         """Return why a write must not be started any more. One given up must not take effect behind a later one."""
         if ticket.deadline < self._loop.time():
             return errors.DeadlineExceeded()
-        underway = self._underway.get(ticket.author.session_id)
+        underway = self.underway.get(ticket.author.session_id)
         if underway is not None and ticket.author.number < underway.floor:
             return errors.OutcomeUnknown(f"a later write says that {ticket.author.number} is answered")
         return None
 
     def _forget(self, ticket: Ticket) -> None:
-        underway = self._underway.get(ticket.author.session_id)
+        underway = self.underway.get(ticket.author.session_id)
         if underway is not None:
             del underway.tickets[ticket.author.number]
             if not underway.tickets:
-                del self._underway[ticket.author.session_id]
+                del self.underway[ticket.author.session_id]
 
     def _end_behind(self, ticket: Ticket, seq: int, reply: bytes | errors.RecollectdError) -> None:
         """End a write without a commit of its own, behind the writes before it, for which it stands in its lane."""

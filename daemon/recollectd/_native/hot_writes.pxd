@@ -1,0 +1,77 @@
+"""The classes of hot_writes.pyx, for the modules of single kinds of records."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from recollectd_hot_commit cimport hot_author, hot_desk, hot_request, hot_write
+
+cdef class HotKind:
+    """How the writes of one kind are read and made."""
+
+    # The record of the request that `read` has accepted.
+    cdef hot_request *subject
+
+    # Read a frame; whether it is one for the short way.
+    cdef bint read(self, const uint8_t *frame, uint64_t frame_bytes, const hot_desk *desk)
+
+    # Make the write: the record's head (None for none) as it will be, the journal entry. None: the ordinary way.
+    cdef HotWrite make(self, before, HotWrites writes, uint64_t seq, uint64_t time, hot_author *author)
+
+cdef class HotWrites:
+    cdef object _reads  # it owns what _desk points at
+    cdef const hot_desk *_desk
+    cdef public object ways
+    cdef object _facts, _sequencer, _ranges
+    cdef dict _overlay
+    cdef object _known
+    cdef dict _sessions, _underway, _changed
+    cdef object _ready, _remember
+    cdef list _dirty
+    cdef list _kinds  # by tag
+    cdef dict _counts
+    cdef uint64_t _now_us  # 0: not looked up in this turn
+    cdef double _began
+    cdef int64_t _room_bytes
+    cdef readonly int64_t bytes_in_flight, taken_bytes
+    cdef double _slow_s, _slowest_s, _ended
+
+    cdef bint _begin_turn(self) except -1
+    cdef object _look_up(self, bytes key)
+    cdef int _note_range(self, HotWrite write) except -1
+
+cdef class HotLane:
+    cdef HotWrites writes
+    cdef object connection, otherwise, intake, lane, waiting
+    cdef dict tickets, by_key, readings, walks
+    cdef bytes session_id, principal
+    cdef bint dirty
+    cdef int64_t requests_max, bytes_max
+    cdef readonly int64_t requests_in_flight, bytes_in_flight
+
+    cdef bint _take(self, bytes frame) except -1
+    cdef bint _has_room(self, int64_t size) except -1
+    cdef bint _is_new(self, hot_write *write) except -1
+    cdef HotWrite _make(self, HotKind kind, before, hot_write *write)
+    cdef int _enter(self, HotWrite write) except -1
+    cdef int _leave(self, HotWrite write) except -1
+
+cdef class HotWrite:
+    cdef HotLane _lane
+    cdef readonly bytes key
+    cdef readonly uint64_t seq
+    cdef readonly uint64_t time
+    cdef readonly bytes payload
+    cdef readonly uint64_t digest
+    cdef readonly object outcome
+    cdef object _head
+    cdef list _more  # further facts of the commit, (key, fact); they are not kept once it is applied
+    cdef list _waiters
+    cdef uint64_t number, floor
+    cdef uint64_t reply_at, reply_bytes
+    cdef uint32_t text_at, request_id
+    cdef int64_t size
+    cdef double began
+
+    cdef bytes part(self, uint64_t at, uint64_t count)
+    cdef uint64_t path(self, uint8_t *to)
+
+cdef bytes row_key(uint8_t *path, uint64_t path_bytes, uint64_t number)

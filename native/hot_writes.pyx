@@ -1,0 +1,325 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The short way of plain writes: from a frame's bytes to a commit that waits for the journal.
+
+A write goes this way when nothing about it needs more than a look: its record's head is at hand, its session knows it
+for new, nothing in its lane waits. Every other write, and every one in doubt, goes the ordinary way through
+recollectd/server/writes.py. Both ways share everything that is true about writes on their way: the sequencer's order
+and facts, the sessions, the lanes, the committer's queue. So they mix in any order.
+
+Lives on the event loop. What must be looked up once in a turn of the loop (time, room) is looked up by the first write.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from recollectd_hot_commit cimport (
+    HOT_REQUEST_HEADER_BYTES, HOT_TAGS, hot_author, hot_desk, hot_floor, hot_read_write, hot_write, hot_write_path,
+    hot_write_row_number,
+)
+
+# A message on the short way begins with the head of an array of 3 to 15 fields and a tag of one byte.
+cdef enum:
+    FIELDS_MIN = 0x93
+    FIELDS_MAX = 0x9F
+
+
+cdef class HotKind:
+    cdef bint read(self, const uint8_t *frame, uint64_t frame_bytes, const hot_desk *desk):
+        return False
+
+    cdef HotWrite make(self, before, HotWrites writes, uint64_t seq, uint64_t time, hot_author *author):
+        return None
+
+
+@cython.final
+cdef class HotWrites:
+    def __cinit__(self, reads, ways, dict kinds not None, *, double slow_s):
+        self._reads = reads
+        self._desk = <const hot_desk *>PyCapsule_GetPointer(reads.pointer(), b"recollectd.desk")
+        self.ways = ways
+        self._sequencer, self._facts = ways.sequencer, ways.sequencer.facts
+        self._ranges, self._changed = ways.sequencer.ranges, ways.sequencer.ranges.changed
+        self._overlay, self._known = self._facts.overlay, self._facts.known
+        self._sessions, self._remember = ways.sessions.by_id, ways.sessions.remember
+        self._underway, self._ready = ways.underway, ways.ready
+        self._dirty = []
+        self._kinds = [kinds.get(tag) for tag in range(HOT_TAGS)]
+        self._counts = dict.fromkeys(kinds, 0)
+        self._slow_s = slow_s
+
+    def taken(self):
+        return {tag: count for tag, count in self._counts.items() if count}
+
+    def lane(self, connection, otherwise):
+        cdef HotLane lane = HotLane.__new__(HotLane)
+        lane.writes = self
+        lane.connection = connection
+        lane.otherwise = otherwise
+        return lane
+
+    cdef bint _begin_turn(self) except -1:
+        """Look up what holds for this turn of the loop."""
+        self._now_us = self.ways.now()
+        self._began = self.ways.time()
+        self._room_bytes = self.ways.room_bytes()
+        self.ways.call_soon(self.end_turn)
+        self.ways.wake()
+        return True
+
+    def end_turn(self):
+        self._now_us = 0
+
+    cdef object _look_up(self, bytes key):
+        """Return the head at hand as a tuple of one, (None,) for a record known to be absent; None if it is not."""
+        held = self._overlay.get(key)
+        if held is not None:
+            return (<tuple>held)[1:]
+        if key in self._known:
+            self._known.move_to_end(key)
+            return (self._known[key],)
+        return None
+
+    cdef int _note_range(self, HotWrite write) except -1:
+        """Note that its namespace changes, for guards of ranges."""
+        cdef bytes prefix = PyBytes_FromStringAndSize(PyBytes_AS_STRING(write.key), write.text_at)
+        if prefix in self._changed:
+            self._changed[prefix] = write.seq
+        else:
+            self._ranges.note(write.key, write.seq)
+        return 0
+
+    def flush(self):
+        cdef list dirty = self._dirty
+        cdef HotLane lane
+        if dirty:
+            self._dirty = []
+            for lane in dirty:
+                lane.dirty = False
+                lane.connection.flush_replies()
+        if self._slowest_s > 0:
+            self.ways.note_slow(self._slowest_s)
+            self._slowest_s = 0
+        self._ended = 0
+
+
+@cython.final
+cdef class HotLane:
+    def welcome(self, lane, intake, bytes session_id not None, str principal not None, int64_t requests_max,
+                int64_t bytes_max):
+        self.requests_max = requests_max
+        self.bytes_max = bytes_max
+        self.lane = lane
+        self.waiting = lane.waiting
+        self.tickets = lane.tickets
+        self.by_key = lane.by_key
+        self.readings = lane.readings
+        self.walks = lane.walks
+        self.intake = intake
+        self.principal = principal.encode()
+        self.session_id = session_id
+
+    def take(self, bytes frame not None):
+        if not self._take(frame):
+            self.otherwise(frame)
+
+    cdef bint _take(self, bytes frame) except -1:
+        """Carry out a frame, if it is a write that needs not wait for anything."""
+        cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(frame)
+        cdef const uint8_t *message = start + HOT_REQUEST_HEADER_BYTES
+        cdef Py_ssize_t frame_bytes = PyBytes_GET_SIZE(frame)
+        cdef HotWrites writes = self.writes
+        cdef HotWrite write
+        cdef hot_write header
+        if (frame_bytes < HOT_REQUEST_HEADER_BYTES + 2 or not FIELDS_MIN <= message[0] <= FIELDS_MAX
+                or message[1] >= HOT_TAGS or self.session_id is None or len(self.waiting) or self.walks):
+            return False
+        kind = <HotKind>writes._kinds[message[1]]
+        if kind is None or not hot_read_write(&header, start, frame_bytes, &writes._desk.limits):
+            return False
+        if not (<HotKind>kind).read(start, frame_bytes, writes._desk):
+            return False
+        key = PyBytes_FromStringAndSize(<char *>(<HotKind>kind).subject.bytes, (<HotKind>kind).subject.key.length)
+        frame_bytes -= HOT_REQUEST_HEADER_BYTES
+        if key in self.readings or not self._has_room(frame_bytes) or not self._is_new(&header):
+            return False
+        if writes._now_us == 0:
+            writes._begin_turn()
+        known = writes._look_up(key) if writes._room_bytes >= frame_bytes else None
+        if known is None:
+            return False
+        write = self._make(<HotKind>kind, (<tuple>known)[0], &header)
+        if write is None:
+            return False
+        write.key, write.size, write.text_at = key, frame_bytes, (<HotKind>kind).subject.text_at
+        self._enter(write)
+        writes._counts[message[1]] += 1
+        return True
+
+    cdef bint _has_room(self, int64_t size) except -1:
+        cdef const hot_desk *desk = self.writes._desk
+        return (self.requests_in_flight + <int64_t>self.intake.requests_in_flight < self.requests_max
+                and self.bytes_in_flight + <int64_t>self.intake.bytes_in_flight + size <= self.bytes_max
+                and desk.bytes_in_flight + self.writes.bytes_in_flight + size + desk.request_bytes
+                <= desk.bytes_in_flight_max)
+
+    cdef bint _is_new(self, hot_write *write) except -1:
+        """Whether the session says for certain that this number was never sent before."""
+        number = write.number
+        session = self.writes._sessions.get(self.session_id)
+        if session is None or write.number < <uint64_t>session.floor or number in <dict>session.outcomes:
+            return False
+        underway = self.writes._underway.get(self.session_id)
+        return underway is None or (number not in <dict>underway.tickets
+                                    and write.number >= <uint64_t>underway.floor)
+
+    cdef HotWrite _make(self, HotKind kind, before, hot_write *header):
+        cdef HotWrites writes = self.writes
+        cdef uint64_t seq = <uint64_t>writes._sequencer.last_seq + 1
+        cdef uint64_t time = max(writes._now_us, <uint64_t>writes._sequencer.last_time)
+        cdef hot_author author
+        cdef HotWrite write
+        author.principal = <const uint8_t *>PyBytes_AS_STRING(self.principal)
+        author.principal_bytes = <unsigned int>PyBytes_GET_SIZE(self.principal)
+        author.session_id = <const uint8_t *>PyBytes_AS_STRING(self.session_id)
+        author.session_id_bytes = <unsigned int>PyBytes_GET_SIZE(self.session_id)
+        author.number, author.floor, author.digest = header.number, hot_floor(header), header.digest
+        write = kind.make(before, writes, seq, time, &author)
+        if write is not None:
+            write._lane, write.seq, write.time, write.began = self, seq, time, writes._began
+            write.number, write.floor, write.digest = author.number, author.floor, author.digest
+            write.request_id = header.request_id
+        return write
+
+    cdef int _enter(self, HotWrite write) except -1:
+        """From here on the write is on its way."""
+        cdef HotWrites writes = self.writes
+        cdef int64_t payload_bytes = PyBytes_GET_SIZE(write.payload)
+        seq = write.seq
+        number = write.number
+        writes._sequencer.last_seq = seq
+        writes._sequencer.last_time = write.time
+        writes._overlay[write.key] = (seq, write._head)
+        if write._more is not None:
+            for key, fact in write._more:
+                writes._overlay[key] = (seq, fact)
+        writes._note_range(write)
+        underway = writes._underway.get(self.session_id)
+        if underway is None:
+            underway = writes._underway[self.session_id] = writes.ways.new_underway()
+        (<dict>underway.tickets)[number] = write
+        if <uint64_t>underway.floor < write.floor:
+            underway.floor = write.floor
+        self.tickets[write] = None
+        self.by_key[write.key] = write
+        self.lane.flying = write
+        self.intake.mark((write.key,))
+        self.requests_in_flight += 1
+        self.bytes_in_flight += write.size
+        writes.bytes_in_flight += write.size + writes._desk.request_bytes
+        writes.taken_bytes += payload_bytes
+        writes._room_bytes -= payload_bytes
+        writes._ready.append(write)
+        return 0
+
+    cdef int _leave(self, HotWrite write) except -1:
+        """The write has ended, as Lane.leave does it."""
+        cdef HotWrites writes = self.writes
+        number = write.number
+        self.requests_in_flight -= 1
+        self.bytes_in_flight -= write.size
+        writes.bytes_in_flight -= write.size + writes._desk.request_bytes
+        underway = writes._underway[self.session_id]
+        del (<dict>underway.tickets)[number]
+        if not underway.tickets:
+            del writes._underway[self.session_id]
+        del self.tickets[write]
+        self.intake.unmark((write.key,))
+        if self.by_key.get(write.key) is write:
+            del self.by_key[write.key]
+        if self.lane.flying is write:
+            self.lane.flying = None
+        if not self.dirty:
+            self.dirty = True
+            writes._dirty.append(self)
+        waiters, write._waiters = write._waiters, None
+        if waiters is not None:
+            for resume in waiters:
+                resume()
+        return 0
+
+
+cdef class HotWrite:
+    """A write on its way; what the committer needs of it, and what others on the lane see of a ticket."""
+
+    cdef bytes part(self, uint64_t at, uint64_t count):
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.payload) + at, count)
+
+    cdef uint64_t path(self, uint8_t *to):
+        """Write the path of the rows below its record."""
+        return hot_write_path(to, <const uint8_t *>PyBytes_AS_STRING(self.key), PyBytes_GET_SIZE(self.key),
+                              self.text_at)
+
+    # -- the way to its end ---------------------------------------------------------------------------------------------
+
+    def written(self):
+        """Nothing is told before it is durable: an asynchronous write goes the ordinary way."""
+
+    def applied(self):
+        cdef HotWrites writes = self._lane.writes
+        held = writes._overlay.get(self.key)
+        seq = self.seq
+        if held is not None and (<tuple>held)[0] == seq:
+            del writes._overlay[self.key]
+            known = self.key in writes._known
+            writes._known[self.key] = (<tuple>held)[1]
+            if not known:
+                writes._facts.shrink()
+        if self._more is not None:
+            writes._facts.applied([key for key, _ in self._more], seq)
+        reply = self.part(self.reply_at, self.reply_bytes)
+        self.outcome = (seq, reply)
+        writes._remember(self._lane.session_id, self.number, self.floor, self.digest, seq, reply, self.time)
+
+    def finish(self):
+        cdef HotWrites writes = self._lane.writes
+        if writes._ended == 0:
+            writes._ended = writes.ways.time()
+        if writes._ended - self.began > writes._slow_s:
+            writes._slowest_s = max(writes._slowest_s, writes._ended - self.began)
+        self._lane.intake.reply(self.request_id, self.seq, (<tuple>self.outcome)[1])
+        self._lane._leave(self)
+
+    def refuse(self, error):
+        self.outcome = (0, error)
+        self._lane.connection.send_error(self.request_id, error)
+        self._lane._leave(self)
+
+    # -- as others see it -----------------------------------------------------------------------------------------------
+
+    @property
+    def lane(self):
+        return self._lane.lane
+
+    @property
+    def commit(self):
+        return self._lane.writes.ways.decode(self.payload)
+
+    @property
+    def sequenced(self):
+        return self
+
+    @property
+    def asynchronous(self):
+        return False
+
+    @property
+    def waiters(self):
+        if self._waiters is None:
+            self._waiters = []
+        return self._waiters
+
+
+cdef bytes row_key(uint8_t *path, uint64_t path_bytes, uint64_t number):
+    hot_write_row_number(path + path_bytes, number)
+    return PyBytes_FromStringAndSize(<char *>path, path_bytes + 8)
