@@ -35,6 +35,7 @@ from recollectd.server.dispatch import REQUEST_BYTES, Dispatcher
 from recollectd.server.freezes import FreezeWatch
 from recollectd.server.hot import HotPath, HotWays, way_of_reads
 from recollectd.server.listener import listen_tcp, listen_unix
+from recollectd.server.pending import Pending, PendingTicket
 from recollectd.server.reads import Failed, Read, ReadExecutor, internal_error
 from recollectd.server.status import engine_status, status_of
 from recollectd.server.watches import Watches
@@ -129,7 +130,7 @@ class Daemon:
             memories=self.memories,
         )
         self.memories.fatal = self.fatal  # it ends the process at once, from any thread
-        self.committer.on_applied.append(self.memories.on_applied)
+        self.committer.on_applied.append(self._follow_with_memories)
         self._writes = WriteRouter(
             loop,
             sequencer=self.sequencer,
@@ -143,6 +144,10 @@ class Daemon:
             refuse=self.memories.refuse,
         )
         self._assemble_outside()
+
+    def _follow_with_memories(self, last_seq: int, applied: list[Pending]) -> None:
+        # What native code wrote changes no memory: it is not decoded for this.
+        self.memories.follow((item.seq, item.commit) for item in applied if isinstance(item, PendingTicket))
 
     def _make_hot_path(self) -> HotPath:
         options = self.config.server

@@ -85,7 +85,7 @@ class MemoryViews:
 
     # -- following the journal -------------------------------------------------------------------------------------
 
-    def on_applied(self, seq: int, applied: list[tuple[int, Commit]]) -> None:
+    def follow(self, applied: Iterable[tuple[int, Commit]]) -> None:
         """Note what of commits just applied the views follow."""
         for number, commit in applied:
             keys = [event.key for event in commit.events if event.key[:1] in _FOLLOWED and event.alters]
