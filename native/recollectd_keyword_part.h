@@ -1,0 +1,166 @@
+/* A part: some documents of one scope with their postings. New ones grow in memory; those of a segment lie in its file.
+ *
+ * Every live document lies in exactly one part of its scope, so parts may be merged in any order.
+ */
+#ifndef RECOLLECTD_KEYWORD_PART_H
+#define RECOLLECTD_KEYWORD_PART_H
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "recollectd_keyword_segment.h"
+
+namespace keyword {
+
+struct Scope;
+
+struct PostingList {
+    Grow<uint8_t> bytes;
+    uint32_t last_row = 0;
+};
+
+typedef std::unordered_map<std::string, PostingList> Terms;
+
+/* What a term costs in memory beside its postings: a node of the map, its string, two allocations' heads. */
+enum { TERM_BYTES = 144 };
+
+struct Part {
+    Scope *scope = nullptr;
+    uint32_t slot = 0;
+    uint32_t rows = 0;
+    uint32_t dead_count = 0;
+    /* Set while the part is being rewritten; what dies meanwhile is noted for the part that takes its place. */
+    bool merging = false;
+    std::vector<uint32_t> died_meanwhile;
+
+    std::vector<Grow<uint32_t>> lengths; /* of each field, in memory for both kinds of part: apply must not touch files */
+    Grow<uint64_t> dead;                 /* of each row the commit that took it away, or 0; empty while all live */
+
+    /* In memory. */
+    Grow<uint8_t> id_bytes;
+    Grow<uint32_t> id_ends;
+    std::vector<Terms> terms;
+
+    /* In a segment. */
+    std::shared_ptr<Mapping> file;
+    const uint8_t *file_ids = nullptr;
+    const uint32_t *file_id_ends = nullptr;
+    std::vector<FieldBlock> fields;
+
+    uint32_t length(size_t field, uint32_t row) const { return lengths[field].items[row]; }
+
+    /* Mark a row; returns by how many bytes the part grew. */
+    size_t bury(uint32_t row, uint64_t seq) {
+        size_t grown = 0;
+        if (dead.used == 0) {
+            grown = dead.reserve(rows);
+            memset(dead.items.get(), 0, dead.bytes());
+            dead.used = rows;
+        }
+        __atomic_store_n(dead.items.get() + row, seq, __ATOMIC_RELAXED);
+        dead_count++;
+        if (merging) {
+            died_meanwhile.push_back(row);
+        }
+        return grown;
+    }
+
+    size_t memory_bytes() const {
+        size_t total = sizeof *this + dead.bytes();
+        for (const Grow<uint32_t> &one : lengths) {
+            total += one.bytes();
+        }
+        return total;
+    }
+};
+
+/* A part as it was at one moment, readable without the lock. */
+struct PartView {
+    std::shared_ptr<Part> part; /* keeps file and fields; its growing arrays are those below */
+    uint32_t rows = 0;
+    Grow<uint64_t> dead_rows;
+    Grow<uint8_t> id_bytes;
+    Grow<uint32_t> id_ends;
+
+    /* To be made under the lock. */
+    explicit PartView(const std::shared_ptr<Part> &from)
+        : part(from), rows(from->rows), dead_rows(from->dead), id_bytes(from->id_bytes), id_ends(from->id_ends) {}
+
+    const uint64_t *dead() const { return dead_rows.used ? dead_rows.items.get() : nullptr; }
+
+    Bytes id(uint32_t row) const {
+        const uint32_t *ends = part->file ? part->file_id_ends : id_ends.items.get();
+        const uint8_t *ids = part->file ? part->file_ids : id_bytes.items.get();
+        uint32_t begins = row ? ends[row - 1] : 0;
+        return {ids + begins, ends[row] - begins};
+    }
+};
+
+/* What a commit says about one field of a document, packed by the analysis:
+ * length, then for each distinct term its bytes' count, its bytes and its occurrences, all numbers as varints. */
+static inline bool part_add_field(Part &part, size_t field, Bytes packed, size_t *grown) {
+    const uint8_t *at = packed.at, *end = packed.at + packed.count;
+    uint64_t length, count, occurrences;
+    if ((at = varint_read(at, end, &length)) == nullptr || length >= LENGTH_ABSENT) {
+        return false;
+    }
+    *grown += part.lengths[field].push((uint32_t)length);
+    uint32_t row = part.rows;
+    while (at < end) {
+        if ((at = varint_read(at, end, &count)) == nullptr || count > (uint64_t)(end - at)) {
+            return false;
+        }
+        std::string term((const char *)at, (size_t)count);
+        if ((at = varint_read(at + count, end, &occurrences)) == nullptr || occurrences >= LENGTH_ABSENT) {
+            return false;
+        }
+        auto found = part.terms[field].try_emplace(std::move(term));
+        PostingList &list = found.first->second;
+        uint8_t posting[POSTING_BYTES_MAX];
+        size_t bytes = posting_bytes(posting, row - list.last_row, (uint32_t)occurrences);
+        *grown += list.bytes.append(posting, bytes) + (found.second ? TERM_BYTES : 0);
+        list.last_row = row;
+    }
+    return true;
+}
+
+/* The terms of one field of a part in order of their bytes, with their postings. */
+struct TermCursor {
+    const FieldBlock *block = nullptr;
+    std::vector<const Terms::value_type *> sorted;
+    uint64_t index = 0;
+
+    TermCursor(const Part &part, size_t field) {
+        if (part.file) {
+            block = &part.fields[field];
+            return;
+        }
+        for (const Terms::value_type &one : part.terms[field]) {
+            sorted.push_back(&one);
+        }
+        std::sort(sorted.begin(), sorted.end(),
+                  [](const Terms::value_type *a, const Terms::value_type *b) { return a->first < b->first; });
+    }
+
+    bool done() const { return index >= (block ? block->term_count : sorted.size()); }
+
+    std::string term() const {
+        if (!block) {
+            return sorted[index]->first;
+        }
+        Bytes here = block->term(index);
+        return std::string((const char *)here.at, here.count);
+    }
+
+    Bytes list() const {
+        if (block) {
+            return block->list(index);
+        }
+        const Grow<uint8_t> &bytes = sorted[index]->second.bytes;
+        return {bytes.items.get(), bytes.used};
+    }
+};
+
+}  // namespace keyword
+
+#endif
