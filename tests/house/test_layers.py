@@ -39,7 +39,7 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
     "client": ("msgspec",),
     "config": ("msgspec",),
     "journal": ("msgspec", "zstandard"),
-    "storage": ("msgspec", "rocksdict"),
+    "storage": ("msgspec", "rocksdict", "Stemmer"),
     "memory": ("msgspec",),
     "server": ("msgspec", "uvloop", "psutil"),
     "testing": ("msgspec", "pytest"),
@@ -54,7 +54,7 @@ LAZY: Final = {
 }
 LAZY_LAYERS: Final = ("cli", "__main__")
 
-HEAVY: Final = ("uvloop", "rocksdict", "numpy", "zstandard", "psutil", "click", "usearch")
+HEAVY: Final = ("uvloop", "rocksdict", "numpy", "zstandard", "psutil", "click", "usearch", "Stemmer")
 BELOW: Final = ("config", "topology", "sizing", "_native", "journal", "storage", "memory", "server", "cli")
 
 
