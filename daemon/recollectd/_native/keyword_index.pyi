@@ -1,4 +1,4 @@
-"""The keyword index: postings in memory and in mapped segments, scored natively. `storage/keywords` is its only user."""
+"""The keyword index: postings in memory and in mapped segments, scored natively; `storage/keywords` uses it."""
 
 CHECKSUM_BLOCK_BYTES: int
 """A file's checksum is the XXH64 of each block of this size with the checksum before it as seed."""
@@ -50,8 +50,8 @@ class KeywordIndex:
     ) -> list[tuple[bytes, float]]:
         """Return the best documents with their scores; runs without the GIL.
 
-        terms: distinct; weights: (field, weight > 0); allowed: the only ids that may be answered. Raises ValueError for a
-        posting list that cannot be read.
+        terms: distinct; weights: (field, weight > 0); allowed: the only ids that may be answered. Raises ValueError
+        for a posting list that cannot be read.
         """
 
     def freeze(self) -> int:

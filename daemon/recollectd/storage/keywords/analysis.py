@@ -1,7 +1,7 @@
 """Analysis: which terms a text has. The same for documents and queries, chosen per namespace.
 
-A word is normalised (NFKC, case folded), dropped if it is a stop word, and stemmed; `native/keyword_text.pyx` says where
-words begin and end. Stemming is Snowball's (PyStemmer). Each word is resolved once and remembered.
+A word is normalised (NFKC, case folded), dropped if it is a stop word, and stemmed; `native/keyword_text.pyx` says
+where words begin and end. Stemming is Snowball's (PyStemmer). Each word is resolved once and remembered.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def languages() -> tuple[str, ...]:
 class Analysis(NamedTuple):
     """How the texts of a namespace are analysed.
 
-    language: one of `languages()`, or "" for none: no stemming, no stop words; stemming: whether forms of a word are one
-    term; stop_words: whether words that say nothing are left out.
+    language: one of `languages()`, or "" for none: no stemming, no stop words; stemming: whether forms of a word are
+    one term; stop_words: whether words that say nothing are left out.
     """
 
     language: str = "english"

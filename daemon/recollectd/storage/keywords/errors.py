@@ -1,4 +1,4 @@
-"""Why a keyword view is not opened. It is made anew from the records then: nothing that was acknowledged is in it alone.
+"""Why a keyword view is not opened. It is made anew from the records then: nothing is in it alone.
 
 KeywordsError
 ├── KeywordsDamaged    a file is missing, altered or cut short

@@ -76,7 +76,9 @@ def checksum_of(descriptor: int) -> tuple[int, int]:
     """Return a file's size and checksum, read and not mapped: a page that cannot be read is an OSError here."""
     size = checksum = 0
     while block := os.pread(descriptor, CHECKSUM_BLOCK_BYTES, size):
-        while len(block) < CHECKSUM_BLOCK_BYTES and (more := os.pread(descriptor, CHECKSUM_BLOCK_BYTES - len(block), size + len(block))):
+        while len(block) < CHECKSUM_BLOCK_BYTES and (
+            more := os.pread(descriptor, CHECKSUM_BLOCK_BYTES - len(block), size + len(block))
+        ):
             block += more
         checksum = xxh64(block, checksum)
         size += len(block)

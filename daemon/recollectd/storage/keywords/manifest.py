@@ -41,7 +41,7 @@ class SegmentEntry(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Manifest(msgspec.Struct, array_like=True, frozen=True):
-    """The view as of the commit covered_seq. fields and analysis: what it was made with; next_number: never used yet."""
+    """The view as of the commit covered_seq. fields and analysis: what it was made with; next_number: not used yet."""
 
     covered_seq: int
     next_number: int

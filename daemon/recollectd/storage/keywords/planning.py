@@ -1,8 +1,8 @@
 """Which segments to merge.
 
-Segments are of one size if their sizes have the same logarithm to the base MERGE_FAN. MERGE_FAN of one size become one, so
-each document is rewritten about once per size and there are at most MERGE_FAN - 1 segments of each size. A segment of
-which DEAD_SHARE_MAX is dead is rewritten alone.
+Segments are of one size if their sizes have the same logarithm to the base MERGE_FAN. MERGE_FAN of one size become
+one, so each document is rewritten about once per size and there are at most MERGE_FAN - 1 segments of each size. A
+segment of which more than DEAD_SHARE_MAX is dead is rewritten alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ def next_merge(segments: Iterable[SegmentEntry]) -> list[int]:
         sizes[size_class(entry.file_bytes)].append(entry)
     for size in sorted(sizes):
         if len(sizes[size]) >= MERGE_FAN:
-            return [entry.number for entry in sorted(sizes[size], key=lambda one: (one.file_bytes, one.number))[: 2 * MERGE_FAN]]
+            return [
+                entry.number
+                for entry in sorted(sizes[size], key=lambda one: (one.file_bytes, one.number))[: 2 * MERGE_FAN]
+            ]
     most = max(
         (entry for group in sizes.values() for entry in group),
         key=lambda entry: entry.dead_documents / max(entry.documents, 1),
