@@ -58,7 +58,6 @@ static inline bool segment_open(Index &index, uint64_t number, const std::shared
         }
     }
     index.segments[number] = segment;
-    index.applied_seq = seq;
     return next == dead_count;
 }
 

@@ -142,6 +142,9 @@ static inline bool merge_block(Writer &out, size_t field_count, const MergeScope
         for (uint32_t row = 0; row < scope.from[at].rows; row++) {
             if ((*scope.forward[at])[row] != ROW_GONE) {
                 Bytes id = scope.from[at].id(row);
+                if (id.at == nullptr) {
+                    return false;
+                }
                 ids.append((const char *)id.at, id.count);
                 id_ends.push_back((uint32_t)ids.size());
             }
@@ -207,7 +210,8 @@ static inline bool segment_part(const std::shared_ptr<Mapping> &file, uint64_t h
     if (!name || !part.file_id_ends || !head->rows || !std::is_sorted(part.file_id_ends, part.file_id_ends + head->rows)) {
         return false;
     }
-    part.file_ids = file->items<uint8_t>(head->ids_at, part.file_id_ends[head->rows - 1]);
+    part.file_ids_bytes = part.file_id_ends[head->rows - 1];
+    part.file_ids = file->items<uint8_t>(head->ids_at, part.file_ids_bytes);
     part.fields.resize(field_count);
     part.lengths.resize(field_count);
     for (size_t field = 0; field < field_count; field++) {
@@ -234,6 +238,7 @@ static inline void part_fill(Part &part, Part &&parsed) {
     part.rows = parsed.rows;
     part.file = std::move(parsed.file);
     part.file_ids = parsed.file_ids;
+    part.file_ids_bytes = parsed.file_ids_bytes;
     part.file_id_ends = parsed.file_id_ends;
     part.fields = std::move(parsed.fields);
     part.lengths = std::move(parsed.lengths);

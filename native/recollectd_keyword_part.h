@@ -44,6 +44,7 @@ struct Part {
     /* In a segment. */
     std::shared_ptr<Mapping> file;
     const uint8_t *file_ids = nullptr;
+    uint32_t file_ids_bytes = 0;
     const uint32_t *file_id_ends = nullptr;
     std::vector<FieldBlock> fields;
 
@@ -88,11 +89,13 @@ struct PartView {
 
     const uint64_t *dead() const { return dead_rows.used ? dead_rows.items.get() : nullptr; }
 
+    /* The id of a row; at == NULL if its segment was altered. */
     Bytes id(uint32_t row) const {
-        const uint32_t *ends = part->file ? part->file_id_ends : id_ends.items.get();
+        const uint32_t *all_ends = part->file ? part->file_id_ends : id_ends.items.get();
         const uint8_t *ids = part->file ? part->file_ids : id_bytes.items.get();
-        uint32_t begins = row ? ends[row - 1] : 0;
-        return {ids + begins, ends[row] - begins};
+        size_t bytes = part->file ? part->file_ids_bytes : id_bytes.used;
+        uint32_t begins = row ? all_ends[row - 1] : 0, ends = all_ends[row];
+        return begins <= ends && ends <= bytes ? Bytes{ids + begins, ends - begins} : Bytes{nullptr, 0};
     }
 };
 

@@ -185,7 +185,8 @@ static inline bool is_better(const Candidate &a, const Candidate &b) {
     return order != 0 ? order < 0 : a.id.count < b.id.count;
 }
 
-static inline void search_choose(const Snapshot &note, const Query &query, const Scores &scores, std::vector<Hit> &hits) {
+/* Returns false if an id cannot be read. */
+static inline bool search_choose(const Snapshot &note, const Query &query, const Scores &scores, std::vector<Hit> &hits) {
     std::vector<uint32_t> ends;
     for (const PartView &view : note.parts) {
         ends.push_back((ends.empty() ? 0 : ends.back()) + view.rows);
@@ -199,6 +200,9 @@ static inline void search_choose(const Snapshot &note, const Query &query, const
         }
         size_t at = (size_t)(std::upper_bound(ends.begin(), ends.end(), row) - ends.begin());
         Candidate one = {score, note.parts[at].id(row - (at ? ends[at - 1] : 0))};
+        if (one.id.at == nullptr) {
+            return false;
+        }
         if ((query.restricted && !allowed.has(one.id)) || (best.size() == query.limit && !is_better(one, best.front()))) {
             continue;
         }
@@ -213,6 +217,7 @@ static inline void search_choose(const Snapshot &note, const Query &query, const
     for (const Candidate &one : best) {
         hits.push_back({std::string((const char *)one.id.at, one.id.count), one.score});
     }
+    return true;
 }
 
 /* Room for scores, lent to one search after the other: at most as many as searches ran at once. */
@@ -269,9 +274,7 @@ static inline bool search(Index &index, ScoresPool &pool, const Query &query, st
             }
         }
     }
-    if (whole) {
-        search_choose(note, query, *scores, hits);
-    }
+    whole = whole && search_choose(note, query, *scores, hits);
     scores->clear();
     pool.give(std::move(scores));
     return whole;

@@ -144,9 +144,12 @@ struct Bytes {
     size_t count = 0;
 };
 
-/* One field of a block: where its terms and postings lie. */
+/* One field of a block: where its terms and postings lie. What was checked when it was opened may be altered on the disk
+ * later, so ends are compared with the sections' sizes whenever they are read. */
 struct FieldBlock {
     uint64_t term_count = 0;
+    uint64_t terms_bytes = 0;
+    uint64_t postings_bytes = 0;
     const uint32_t *lengths = nullptr;
     const uint64_t *posting_ends = nullptr;
     const uint32_t *term_ends = nullptr;
@@ -161,8 +164,10 @@ struct FieldBlock {
         if (!lengths || !posting_ends || !term_ends) {
             return false;
         }
-        postings = file.items<uint8_t>(head.postings_at, term_count ? posting_ends[term_count - 1] : 0);
-        terms = file.items<uint8_t>(head.terms_at, term_count ? term_ends[term_count - 1] : 0);
+        postings_bytes = term_count ? posting_ends[term_count - 1] : 0;
+        terms_bytes = term_count ? term_ends[term_count - 1] : 0;
+        postings = file.items<uint8_t>(head.postings_at, postings_bytes);
+        terms = file.items<uint8_t>(head.terms_at, terms_bytes);
         return postings && terms && ends_rise();
     }
 
@@ -176,13 +181,15 @@ struct FieldBlock {
     }
 
     Bytes term(uint64_t index) const {
-        uint32_t begins = index ? term_ends[index - 1] : 0;
-        return {terms + begins, term_ends[index] - begins};
+        uint32_t begins = index ? term_ends[index - 1] : 0, ends = term_ends[index];
+        return begins <= ends && ends <= terms_bytes ? Bytes{terms + begins, ends - begins} : Bytes{terms, 0};
     }
 
     Bytes list(uint64_t index) const {
-        uint64_t begins = index ? posting_ends[index - 1] : 0;
-        return {postings + begins, (size_t)(posting_ends[index] - begins)};
+        static const uint8_t unreadable[1] = {0x80};
+        uint64_t begins = index ? posting_ends[index - 1] : 0, ends = posting_ends[index];
+        bool inside = begins <= ends && ends <= postings_bytes;
+        return inside ? Bytes{postings + begins, (size_t)(ends - begins)} : Bytes{unreadable, 1};
     }
 
     /* The postings of a term, or nothing. */

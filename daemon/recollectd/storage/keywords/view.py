@@ -257,6 +257,7 @@ class Keywords:
                 )
             for entry in manifest.segments:
                 self._open_segment(entry, manifest.covered_seq)
+            self._index.apply(manifest.covered_seq, [])
             self._manifest, self._applied_seq = manifest, manifest.covered_seq
             self._next_number = manifest.next_number
             self._segments = {entry.number: entry for entry in manifest.segments}
