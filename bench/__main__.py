@@ -28,6 +28,7 @@ BENCHES: Final = {
     "report": "a page of tables and plots from the rows of other benches",
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
     "fuzz": "hostile frames against the parser and the daemon",
+    "keywords": "keyword search beside tantivy: time per query, exactness, adding",
     "locomo-import": "an import killed at random moments and run again",
 }
 

@@ -119,6 +119,27 @@ static inline void install_locations(Index &index, const MergeScope &merged, siz
     index.drop_slot(view.part->slot);
 }
 
+/* Let go of what was merged: under the lock of the index's hold on it, then without it of the memory, which is much. */
+static inline void install_end(Index &index, Merge &merge, uint64_t number, const std::shared_ptr<Segment> &segment) {
+    std::vector<std::shared_ptr<Part>> frozen;
+    std::vector<std::shared_ptr<Segment>> gone;
+    {
+        std::lock_guard<std::mutex> guard(index.lock);
+        for (uint64_t merged : merge.segments) {
+            gone.push_back(index.segments.at(merged));
+            index.segments.erase(merged);
+        }
+        if (merge.segments.empty()) {
+            frozen.swap(index.frozen);
+            index.frozen_bytes = 0;
+        }
+        if (segment) {
+            index.segments[number] = segment;
+        }
+    }
+    merge.scopes.clear();
+}
+
 /* Put a written merge in place; file: the new segment, or none if nothing was left. Returns false if the file is not
  * what was written. On the background thread, without the lock. */
 static inline bool merge_install(Index &index, Merge &merge, uint64_t number, const std::shared_ptr<Mapping> &file) {
@@ -153,17 +174,7 @@ static inline bool merge_install(Index &index, Merge &merge, uint64_t number, co
             install_locations(index, scope, at, part ? part->slot : 0);
         }
     }
-    std::lock_guard<std::mutex> guard(index.lock);
-    for (uint64_t gone : merge.segments) {
-        index.segments.erase(gone);
-    }
-    if (merge.segments.empty()) {
-        index.frozen.clear();
-        index.frozen_bytes = 0;
-    }
-    if (file) {
-        index.segments[number] = segment;
-    }
+    install_end(index, merge, number, file ? segment : nullptr);
     return true;
 }
 
