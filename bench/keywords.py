@@ -3,8 +3,8 @@
 Texts are made up: words of an English look whose frequencies follow Zipf's law, none of them a stop word, so that both
 sides have the same terms. Queries are 2 to 8 words of one document. Both sides get the query's text and give back ten
 ids. Each query is put to both, one after the other, in an order that changes; a query's time is the CPU of the calling
-thread. With many namespaces tantivy gets a filter (a required term that counts nothing); its scores are then not those of the
-namespace, ours are.
+thread. With many namespaces tantivy gets a filter (a required term that counts nothing); its scores are then not those
+of the namespace, ours are.
 """
 
 from __future__ import annotations

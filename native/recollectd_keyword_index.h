@@ -68,11 +68,12 @@ struct Index {
     std::vector<uint32_t> free_slots;
     Locations locations;
     std::set<Scope *> growing;
+    std::shared_ptr<Arena> arena; /* of all that is growing */
     std::vector<std::shared_ptr<Part>> frozen;
     std::map<uint64_t, std::shared_ptr<Segment>> segments;
     uint64_t documents = 0;
     uint64_t growing_documents = 0;
-    uint64_t growing_bytes = 0;
+    uint64_t growing_bytes = 0; /* beside the arena's */
     uint64_t frozen_bytes = 0;
 
     Index(size_t fields, uint64_t seed) : field_count(fields), name_seed(seed) {}
@@ -161,9 +162,16 @@ struct Index {
         Scope *scope = scope_named(name);
         if (!scope->growing) {
             scope->growing = new_part(scope);
-            scope->growing->terms.resize(field_count);
+            if (!arena) {
+                arena = std::make_shared<Arena>();
+            }
+            scope->growing->arena = arena;
+            scope->growing->terms.reserve(field_count);
+            for (size_t field = 0; field < field_count; field++) {
+                scope->growing->terms.emplace_back(&arena->memory);
+            }
             growing.insert(scope);
-            growing_bytes += sizeof(Part) + 64 * field_count;
+            growing_bytes += sizeof(Part) + sizeof(Terms) * field_count;
         }
         Part &part = *scope->growing;
         size_t grown = part.id_bytes.append(id.at, id.count);
@@ -209,20 +217,23 @@ struct Index {
             scope->growing.reset();
         }
         growing.clear();
-        frozen_bytes += growing_bytes;
+        frozen_bytes += growing_total();
+        arena.reset();
         growing_bytes = 0;
         growing_documents = 0;
         return applied_seq;
     }
 
+    uint64_t growing_total() const { return growing_bytes + (arena ? arena->blocks.bytes : 0); }
+
     Totals totals() {
         std::lock_guard<std::mutex> guard(lock);
-        return {applied_seq,   scopes.size(), documents, growing_documents, growing_bytes + frozen_bytes, frozen.size(),
+        return {applied_seq,   scopes.size(), documents, growing_documents, growing_total() + frozen_bytes, frozen.size(),
                 memory_bytes()};
     }
 
     size_t memory_bytes() {
-        size_t total = locations.bytes() + slots.capacity() * sizeof(Slot) + growing_bytes + frozen_bytes;
+        size_t total = locations.bytes() + slots.capacity() * sizeof(Slot) + growing_total() + frozen_bytes;
         total += scopes.size() * (sizeof(Scope) + 96 + field_count * sizeof(FieldStatistics));
         for (const auto &one : segments) {
             for (const std::shared_ptr<Part> &part : one.second->parts) {

@@ -6,6 +6,7 @@
 #define RECOLLECTD_KEYWORD_PART_H
 
 #include <algorithm>
+#include <memory_resource>
 #include <unordered_map>
 
 #include "recollectd_keyword_segment.h"
@@ -14,15 +15,48 @@ namespace keyword {
 
 struct Scope;
 
-struct PostingList {
-    Grow<uint8_t> bytes;
-    uint32_t last_row = 0;
+/* Memory of what is growing: taken in large blocks and given back all at once. A million small pieces given back one by
+ * one would make apply wait for the allocator. Only apply takes from it; a part that is kept keeps all of it. */
+struct Arena {
+    struct Blocks : std::pmr::memory_resource {
+        size_t bytes = 0;
+
+        void *do_allocate(size_t count, size_t alignment) override {
+            bytes += count;
+            return std::pmr::new_delete_resource()->allocate(count, alignment);
+        }
+        void do_deallocate(void *at, size_t count, size_t alignment) override {
+            std::pmr::new_delete_resource()->deallocate(at, count, alignment);
+        }
+        bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override { return this == &other; }
+    };
+
+    Blocks blocks;
+    std::pmr::monotonic_buffer_resource memory{1 << 16, &blocks};
 };
 
-typedef std::unordered_map<std::string, PostingList> Terms;
+/* The postings of a term, growing as Grow does. */
+struct PostingList {
+    uint8_t *items = nullptr;
+    uint32_t used = 0;
+    uint32_t capacity = 0;
+    uint32_t last_row = 0;
 
-/* What a term costs in memory beside its postings: a node of the map, its string, two allocations' heads. */
-enum { TERM_BYTES = 144 };
+    void append(Arena &arena, const uint8_t *more, uint32_t count) {
+        if (used + count > capacity) {
+            capacity = capacity ? capacity * 2 + count : 8 + count;
+            uint8_t *larger = (uint8_t *)arena.memory.allocate(capacity, 1);
+            if (used) {
+                memcpy(larger, items, used);
+            }
+            items = larger;
+        }
+        memcpy(items + used, more, count);
+        used += count;
+    }
+};
+
+typedef std::pmr::unordered_map<std::pmr::string, PostingList> Terms;
 
 struct Part {
     Scope *scope = nullptr;
@@ -39,7 +73,8 @@ struct Part {
     /* In memory. */
     Grow<uint8_t> id_bytes;
     Grow<uint32_t> id_ends;
-    std::vector<Terms> terms;
+    std::shared_ptr<Arena> arena;
+    std::vector<Terms> terms; /* by field, in the arena */
 
     /* In a segment. */
     std::shared_ptr<Mapping> file;
@@ -113,15 +148,14 @@ static inline bool part_add_field(Part &part, size_t field, Bytes packed, size_t
         if ((at = varint_read(at, end, &count)) == nullptr || count > (uint64_t)(end - at)) {
             return false;
         }
-        std::string term((const char *)at, (size_t)count);
+        std::pmr::string term((const char *)at, (size_t)count);
         if ((at = varint_read(at + count, end, &occurrences)) == nullptr || occurrences >= LENGTH_ABSENT) {
             return false;
         }
-        auto found = part.terms[field].try_emplace(std::move(term));
-        PostingList &list = found.first->second;
+        PostingList &list = part.terms[field][term];
         uint8_t posting[POSTING_BYTES_MAX];
         size_t bytes = posting_bytes(posting, row - list.last_row, (uint32_t)occurrences);
-        *grown += list.bytes.append(posting, bytes) + (found.second ? TERM_BYTES : 0);
+        list.append(*part.arena, posting, (uint32_t)bytes);
         list.last_row = row;
     }
     return true;
@@ -149,7 +183,7 @@ struct TermCursor {
 
     std::string term() const {
         if (!block) {
-            return sorted[index]->first;
+            return std::string(sorted[index]->first);
         }
         Bytes here = block->term(index);
         return std::string((const char *)here.at, here.count);
@@ -159,8 +193,8 @@ struct TermCursor {
         if (block) {
             return block->list(index);
         }
-        const Grow<uint8_t> &bytes = sorted[index]->second.bytes;
-        return {bytes.items.get(), bytes.used};
+        const PostingList &list = sorted[index]->second;
+        return {list.items, list.used};
     }
 };
 

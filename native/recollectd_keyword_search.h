@@ -45,11 +45,12 @@ struct Snapshot {
     uint64_t seq = 0;
     std::vector<FieldStatistics> statistics;
     std::vector<PartView> parts;
-    std::vector<Grow<uint8_t>> lists; /* of the parts in memory: by part, weight, term; those of segments are found later */
+    std::vector<Bytes> lists; /* of the parts in memory: by part, weight, term; those of segments are found later */
     std::vector<Grow<uint32_t>> lengths; /* by part, weight */
 };
 
 static inline bool search_note(Index &index, const Query &query, Snapshot &note) {
+    std::vector<std::pmr::string> wanted(query.terms.begin(), query.terms.end());
     std::lock_guard<std::mutex> guard(index.lock);
     auto found = index.scopes.find(query.scope);
     note.seq = index.applied_seq;
@@ -67,14 +68,14 @@ static inline bool search_note(Index &index, const Query &query, Snapshot &note)
     for (const PartView &view : note.parts) {
         for (const FieldWeight &one : query.weights) {
             note.lengths.push_back(view.part->lengths[one.field]);
-            for (const std::string &term : query.terms) {
+            for (const std::pmr::string &term : wanted) {
                 if (view.part->file) {
                     note.lists.emplace_back();
                     continue;
                 }
-                Terms &terms = view.part->terms[one.field];
+                const Terms &terms = view.part->terms[one.field];
                 auto list = terms.find(term);
-                note.lists.push_back(list == terms.end() ? Grow<uint8_t>() : list->second.bytes);
+                note.lists.push_back(list == terms.end() ? Bytes() : Bytes{list->second.items, list->second.used});
             }
         }
     }
@@ -131,8 +132,7 @@ static inline bool search_read(const Snapshot &note, const Query &query, size_t 
     scores.part_ends.clear();
     for (size_t at = 0; at < note.parts.size(); at++) {
         const PartView &view = note.parts[at];
-        const Grow<uint8_t> &grown = note.lists[(at * query.weights.size() + weight) * query.terms.size() + term];
-        Bytes list = {grown.items.get(), grown.used};
+        Bytes list = note.lists[(at * query.weights.size() + weight) * query.terms.size() + term];
         if (view.part->file) {
             list = view.part->fields[query.weights[weight].field].find(query.terms[term]);
         }
