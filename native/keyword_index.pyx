@@ -5,6 +5,7 @@
 Apply and statistics hold the GIL and take the index's lock for a moment; search, writing and installing release the GIL.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
@@ -99,14 +100,18 @@ cdef extern from "recollectd_keyword_search.h" namespace "keyword" nogil:
 CHECKSUM_BLOCK_BYTES = c_block_bytes
 
 
-cdef inline Bytes bytes_of(bytes one) noexcept:
+cdef inline Bytes bytes_of(bytes one) except *:
     """The bytes of an object that the caller keeps."""
     cdef Bytes view
+    if one is None:
+        raise TypeError("bytes are wanted, not None")
     view.at = <const uint8_t *>PyBytes_AS_STRING(one)
     view.count = <size_t>PyBytes_GET_SIZE(one)
     return view
 
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class SegmentMerge:
     """A merge on its way: begun, then written, then installed. Made by the index."""
 
@@ -123,6 +128,8 @@ cdef class SegmentMerge:
         return self.merge.seq
 
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class KeywordIndex:
     cdef unique_ptr[C_Index] index
     cdef ScoresPool pool
