@@ -80,5 +80,9 @@ class KeywordIndex:
     def segment_size(self, number: int) -> tuple[int, int]:
         """Return how many documents a segment has, and how many of them are dead. Raises KeyError."""
 
+    @property
+    def delta_bytes(self) -> int:
+        """Memory of what is in no segment yet; cheap."""
+
     def totals(self) -> tuple[int, int, int, int, int, int, int]:
         """Return applied seq, scopes, documents, delta's documents and bytes, frozen parts, bytes of memory in all."""
