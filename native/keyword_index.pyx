@@ -2,9 +2,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The keyword index's Python face; recollectd_keyword_*.h hold the index itself and say how it works.
 
-Apply and statistics hold the GIL and take the index's lock for a moment; search, writing and installing release the GIL.
+Apply keeps the GIL: giving it away would let the event loop wait for it. It may, because whoever holds the index's lock
+never wants the GIL. Search, writing and installing release it.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
@@ -53,6 +55,7 @@ cdef extern from "recollectd_keyword_install.h" namespace "keyword" nogil:
         C_Index(size_t fields, uint64_t seed)
         uint64_t applied_seq
         cbool apply(uint64_t seq, const vector[Change] &changes) except +
+        uint64_t delta_bytes() except +
         uint64_t freeze() except +
         Totals totals() except +
 
@@ -99,14 +102,18 @@ cdef extern from "recollectd_keyword_search.h" namespace "keyword" nogil:
 CHECKSUM_BLOCK_BYTES = c_block_bytes
 
 
-cdef inline Bytes bytes_of(bytes one) noexcept:
+cdef inline Bytes bytes_of(bytes one) except *:
     """The bytes of an object that the caller keeps."""
     cdef Bytes view
+    if one is None:
+        raise TypeError("bytes are wanted, not None")
     view.at = <const uint8_t *>PyBytes_AS_STRING(one)
     view.count = <size_t>PyBytes_GET_SIZE(one)
     return view
 
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class SegmentMerge:
     """A merge on its way: begun, then written, then installed. Made by the index."""
 
@@ -123,6 +130,8 @@ cdef class SegmentMerge:
         return self.merge.seq
 
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class KeywordIndex:
     cdef unique_ptr[C_Index] index
     cdef ScoresPool pool
@@ -153,8 +162,7 @@ cdef class KeywordIndex:
                     noted[at].fields.push_back(Bytes())
                 else:
                     noted[at].fields.push_back(bytes_of(<bytes?>field))
-        with nogil:
-            whole = self.index.get().apply(seq, noted)
+        whole = self.index.get().apply(seq, noted)
         if not whole:
             raise ValueError("a field is not packed as it must be")
 
@@ -252,6 +260,10 @@ cdef class KeywordIndex:
         return documents, dead
 
     # -- what there is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def delta_bytes(self):
+        return self.index.get().delta_bytes()
 
     def totals(self):
         cdef Totals found

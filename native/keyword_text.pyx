@@ -10,6 +10,7 @@ Nothing remembered is ever forgotten: asking Python may let another thread in he
 an analysis takes a new one when it is full.
 """
 
+cimport cython
 from cython.operator cimport dereference
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND, PyUnicode_READ
@@ -40,6 +41,8 @@ cdef struct Span:
     Py_ssize_t end
 
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class TextAnalysis:
     cdef object resolve
     cdef object classify

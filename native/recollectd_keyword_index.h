@@ -226,6 +226,11 @@ struct Index {
 
     uint64_t growing_total() const { return growing_bytes + (arena ? arena->blocks.bytes : 0); }
 
+    uint64_t delta_bytes() {
+        std::lock_guard<std::mutex> guard(lock);
+        return growing_total() + frozen_bytes;
+    }
+
     Totals totals() {
         std::lock_guard<std::mutex> guard(lock);
         return {applied_seq,   scopes.size(), documents, growing_documents, growing_total() + frozen_bytes, frozen.size(),

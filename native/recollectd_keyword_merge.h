@@ -29,26 +29,32 @@ struct Merge {
 
 /* Note what is to be merged: these segments, or what is frozen if there are none. */
 static inline void merge_begin(Index &index, Merge &merge) {
-    std::lock_guard<std::mutex> guard(index.lock);
-    std::map<std::string, std::vector<std::shared_ptr<Part>>> found;
-    for (const std::shared_ptr<Part> &part : index.frozen) {
+    std::vector<PartView> found;
+    {
+        std::lock_guard<std::mutex> guard(index.lock);
         if (merge.segments.empty()) {
-            found[part->scope->name].push_back(part);
+            found.assign(index.frozen.begin(), index.frozen.end());
+        }
+        for (uint64_t number : merge.segments) {
+            const std::vector<std::shared_ptr<Part>> &parts = index.segments.at(number)->parts;
+            found.insert(found.end(), parts.begin(), parts.end());
+        }
+        for (const PartView &view : found) {
+            view.part->merging = true;
+            view.part->died_meanwhile.clear();
         }
     }
-    for (uint64_t number : merge.segments) {
-        for (const std::shared_ptr<Part> &part : index.segments.at(number)->parts) {
-            found[part->scope->name].push_back(part);
+    /* A scope stays as long as it has a part, and its parts go by this thread alone. */
+    std::stable_sort(found.begin(), found.end(), [](const PartView &a, const PartView &b) {
+        return a.part->scope->name < b.part->scope->name;
+    });
+    for (PartView &view : found) {
+        const std::string &name = view.part->scope->name;
+        if (merge.scopes.empty() || merge.scopes.back().name != name) {
+            merge.scopes.emplace_back();
+            merge.scopes.back().name = name;
         }
-    }
-    for (auto &one : found) {
-        merge.scopes.emplace_back();
-        merge.scopes.back().name = one.first;
-        for (const std::shared_ptr<Part> &part : one.second) {
-            part->merging = true;
-            part->died_meanwhile.clear();
-            merge.scopes.back().from.emplace_back(part);
-        }
+        merge.scopes.back().from.push_back(std::move(view));
     }
 }
 

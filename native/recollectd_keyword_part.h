@@ -119,7 +119,7 @@ struct PartView {
     Grow<uint32_t> id_ends;
 
     /* To be made under the lock. */
-    explicit PartView(const std::shared_ptr<Part> &from)
+    PartView(const std::shared_ptr<Part> &from)
         : part(from), rows(from->rows), dead_rows(from->dead), id_bytes(from->id_bytes), id_ends(from->id_ends) {}
 
     const uint64_t *dead() const { return dead_rows.used ? dead_rows.items.get() : nullptr; }

@@ -1,8 +1,11 @@
 """The keyword index: postings in memory and in mapped segments, scored natively; `storage/keywords` uses it."""
 
+from typing import final
+
 CHECKSUM_BLOCK_BYTES: int
 """A file's checksum is the XXH64 of each block of this size with the checksum before it as seed."""
 
+@final
 class SegmentMerge:
     """A merge on its way: begun, then written, then installed. Made by `KeywordIndex.merge_begin`."""
 
@@ -22,10 +25,11 @@ class SegmentMerge:
     def checksum(self) -> int:
         """The checksum of the file written."""
 
+@final
 class KeywordIndex:
     """One thread applies, one other thread freezes, writes and installs, any thread searches."""
 
-    def __init__(self, field_count: int) -> None:
+    def __new__(cls, field_count: int) -> KeywordIndex:
         """field_count: 1 to 16, the same for all documents."""
 
     @property
@@ -35,7 +39,8 @@ class KeywordIndex:
     def apply(self, seq: int, changes: list[tuple[bytes, bytes, tuple[bytes | None, ...] | None]]) -> None:
         """Apply a commit: (scope, id, packed fields) puts or replaces a document, None instead of fields removes it.
 
-        A reader sees all of a commit or nothing. Raises ValueError for a field that is not packed by `TextAnalysis`.
+        A reader sees all of a commit or nothing. Raises ValueError for a field that is not packed by `TextAnalysis`: a
+        defect, after which the index is of no more use; ValueError or TypeError for changes of another form.
         """
 
     def search(
@@ -74,6 +79,10 @@ class KeywordIndex:
 
     def segment_size(self, number: int) -> tuple[int, int]:
         """Return how many documents a segment has, and how many of them are dead. Raises KeyError."""
+
+    @property
+    def delta_bytes(self) -> int:
+        """Memory of what is in no segment yet; cheap."""
 
     def totals(self) -> tuple[int, int, int, int, int, int, int]:
         """Return applied seq, scopes, documents, delta's documents and bytes, frozen parts, bytes of memory in all."""

@@ -1,19 +1,21 @@
 """Text to packed terms. What a word's term is, is asked of `resolve` once and remembered."""
 
 from collections.abc import Callable
+from typing import final
 
 CLASSES: dict[str, int]
 """The classes of characters: "separator", "word", "mark", "unspaced", "symbol"."""
 
+@final
 class TextAnalysis:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         resolve: Callable[[str], bytes | None],
         classify: Callable[[str], int],
         joins_apostrophe: bool,
         words_max: int,
         word_chars_max: int,
-    ) -> None:
+    ) -> TextAnalysis:
         """resolve: word -> term, or None for a word that is none; classify: character -> a value of CLASSES;
         joins_apostrophe: whether one between two letters belongs to the word; words_max: from how many words on
         it is full; word_chars_max: how much of a word is looked at."""

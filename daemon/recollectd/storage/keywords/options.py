@@ -31,8 +31,8 @@ class KeywordOptions(NamedTuple):
 
     fields: tuple[str, ...] = ("own", "context")
     analysis_of: AnalysisOf = default_analysis
-    delta_bytes_wanted: int = 32 * MIB
-    delta_bytes_max: int = 128 * MIB
+    delta_bytes_wanted: int = 64 * MIB
+    delta_bytes_max: int = 256 * MIB
 
 
 class Scoring(NamedTuple):

@@ -162,7 +162,7 @@ class Keywords:
         return bool(next_merge(self._manifest.segments))
 
     def _delta_bytes(self) -> int:
-        return self._index.totals()[4]
+        return self._index.delta_bytes
 
     def flush(self) -> bool:
         """Make everything applied durable; return whether there was anything. Raises OSError: try again later."""
