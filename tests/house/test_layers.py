@@ -39,7 +39,7 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
     "client": ("msgspec",),
     "config": ("msgspec",),
     "journal": ("msgspec", "zstandard"),
-    "storage": ("msgspec", "rocksdict"),
+    "storage": ("msgspec", "numpy", "rocksdict", "usearch"),
     "memory": ("msgspec",),
     "server": ("msgspec", "uvloop", "psutil"),
     "testing": ("msgspec", "pytest"),

@@ -21,7 +21,12 @@ from support.source_tree import PACKAGE, ROOT, files, imports, text_of, tree_of
 
 PROJECT: Final[dict[str, Any]] = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]
 EXTRAS: Final[dict[str, list[str]]] = PROJECT["optional-dependencies"]
-MODULE_OF: Final = {"cython": "Cython", "pytest-benchmark": "pytest_benchmark", "pytest-timeout": "pytest_timeout"}
+MODULE_OF: Final = {
+    "cython": "Cython",
+    "faiss-cpu": "faiss",
+    "pytest-benchmark": "pytest_benchmark",
+    "pytest-timeout": "pytest_timeout",
+}
 OURS: Final = ("recollectd", "bench", "support")
 
 
