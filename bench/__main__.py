@@ -27,6 +27,7 @@ BENCHES: Final = {
     "scale": "how costs grow with the number of states, versions and messages",
     "report": "a page of tables and plots from the rows of other benches",
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
+    "vectors": "vector search in process beside hnswlib and faiss: CPU at equal recall, memory, filters, bursts",
     "fuzz": "hostile frames against the parser and the daemon",
     "locomo-import": "an import killed at random moments and run again",
 }

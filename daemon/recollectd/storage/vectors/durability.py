@@ -58,9 +58,12 @@ class Durability:
             self.manifest = read_manifest(folder)
         except FileDamaged as error:
             self.manifest = Manifest()
-            if (folder / MANIFEST_NAME).exists() or any((folder / SEGMENTS_NAME).iterdir()):
+            if self._holds_anything():
                 self.lost = str(error)
                 logger.error("vectors: %s; all spaces must be rebuilt", error)
+            else:
+                # Files without a manifest mean from here on that it was lost.
+                write_manifest(folder, self.manifest)
         self._next_number = self.manifest.next_number
         self._remove_strangers()
 
@@ -191,6 +194,10 @@ class Durability:
             if not path.is_dir():
                 path.mkdir(FOLDER_MODE, parents=True)
                 sync_folder(path.parent)
+
+    def _holds_anything(self) -> bool:
+        places = (self.folder / DUMPS_NAME, self.folder / SEGMENTS_NAME)
+        return (self.folder / MANIFEST_NAME).exists() or any(any(place.iterdir()) for place in places)
 
     def _remove_strangers(self) -> None:
         """Remove what the manifest does not name and nobody is building."""
