@@ -8,7 +8,7 @@ The table is open addressing by XXH64: a slot holds row + 1, or 0 when it is fre
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 cdef extern from "recollectd_xxh64.h" nogil:
@@ -90,7 +90,7 @@ cdef class IdTable:
     def __len__(self):
         return self.rows
 
-    cdef object find_row(self, const char *wanted, size_t length):
+    cdef int64_t find_row(self, const char *wanted, size_t length) noexcept:
         cdef uint64_t slot, row
         if not length:
             return -1
@@ -99,12 +99,25 @@ cdef class IdTable:
             row = self.table[slot] - 1
             if (self.offsets[row + 1] - self.offsets[row] == length
                     and memcmp(self.blob + self.offsets[row], wanted, length) == 0):
-                return row
+                return <int64_t>row
             slot = (slot + 1) & (self.slots - 1)
         return -1
 
     def find(self, bytes record_id not None):
         return self.find_row(PyBytes_AS_STRING(record_id), PyBytes_GET_SIZE(record_id))
+
+    def find_many(self, list record_ids not None):
+        cdef size_t count = len(record_ids), found = 0
+        cdef bytes rows = PyBytes_FromStringAndSize(NULL, count * 8)
+        cdef uint64_t *out = <uint64_t *>PyBytes_AS_STRING(rows)
+        cdef bytes one
+        cdef int64_t row
+        for one in record_ids:
+            row = self.find_row(PyBytes_AS_STRING(one), PyBytes_GET_SIZE(one))
+            if row >= 0:
+                out[found] = <uint64_t>row
+                found += 1
+        return rows[:found * 8]
 
     def get(self, uint64_t row):
         if row >= self.rows:

@@ -13,5 +13,8 @@ class IdTable:
     def find(self, record_id: bytes) -> int:
         """Return the row of an id, or -1."""
 
+    def find_many(self, record_ids: list[bytes]) -> bytes:
+        """Return the rows (u64) of those ids that have one, in their order."""
+
     def get(self, row: int) -> bytes:
         """Return the id of a row. Raises IndexError."""

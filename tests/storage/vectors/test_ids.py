@@ -40,6 +40,6 @@ def test_what_is_no_table_is_refused(length: int) -> None:
 def test_on_disk_as_always() -> None:
     # A table of one slot less or another hash would not find what older files hold: do not change.
     header = "03" + "00" * 7 + "08" + "00" * 7
-    offsets = "00000000" "02000000" "02000000" "03000000"
-    table = "00000000" "01000000" + "00000000" * 3 + "03000000" + "00000000" * 2
+    offsets = "00000000020000000200000003000000"
+    table = "0000000001000000" + "00000000" * 3 + "03000000" + "00000000" * 2
     assert pack([b"ab", b"", b"c"]).hex() == header + offsets + table + b"abc".hex()

@@ -183,7 +183,9 @@ class Machine(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.journaled.reopen()
 
-    @rule(number=some.integers(0, 40), what=some.sampled_from(["checkpoint", "compact", "merge"]), again=some.booleans())
+    @rule(
+        number=some.integers(0, 40), what=some.sampled_from(["checkpoint", "compact", "merge"]), again=some.booleans()
+    )
     def crash(self, number: int, what: str, again: bool) -> None:
         view = self.journaled.view
         try:

@@ -134,6 +134,9 @@ class Durability:
             sound = [space for space in counted if not damaged[space.number]]
             number = self.take_number()
             path = self.folder / DUMPS_NAME / str(number)
+            if whole:
+                for space in sound:
+                    space.forget_deleted()
             changed: list[int] = []
             write_parts(path, self._sections(sound, seq, changed, whole=whole))
             dumps = [] if whole else list(self.manifest.dumps)

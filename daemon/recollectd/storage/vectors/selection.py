@@ -38,7 +38,7 @@ class Selection:
     """
 
     def __init__(self, record_ids: Iterable[bytes]) -> None:
-        self.record_ids = frozenset(record_ids)
+        self.record_ids = list(dict.fromkeys(record_ids))
         self._kept: tuple[Space, int, Located] | None = None
 
     def locate(self, space: Space) -> Located:
@@ -61,10 +61,9 @@ class Selection:
         return Located(snapshot, tuple(_rows(part, self.record_ids) for part in parts))
 
 
-def _rows(part: Segment | Delta, record_ids: frozenset[bytes]) -> RowNumbers:
+def _rows(part: Segment | Delta, record_ids: list[bytes]) -> RowNumbers:
     if isinstance(part, Segment):
-        found = [row for row in map(part.ids.find, record_ids) if row >= 0]
-    else:
-        row_of = part.row_of
-        found = [row_of[record_id] for record_id in record_ids & row_of.keys()]
+        return np.sort(np.frombuffer(part.ids.find_many(record_ids), np.uint64))
+    row_of = part.row_of
+    found = [row for row in map(row_of.get, record_ids) if row is not None] if row_of else []
     return np.sort(np.array(found, np.uint64))

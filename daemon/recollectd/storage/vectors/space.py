@@ -101,6 +101,13 @@ class Space:
         self.active.append_stored(puts.born, puts.ids, puts.rows)
         self.live += len(puts.ids) - replaced
 
+    def forget_deleted(self) -> None:
+        """Forget deletions of what is in no segment, nor in one that is being built: no file needs to be told."""
+        with self.lock:
+            if self.frozen is None:
+                tables = [segment.ids for segment in self.segments]
+                self.deleted = [each for each in self.deleted if any(table.find(each[1]) >= 0 for table in tables)]
+
     def loaded(self, seq: int) -> None:
         """Let readers see what was loaded."""
         self.dumped_seq = self.changed_seq = seq

@@ -184,12 +184,11 @@ class VectorView:
 
         Afterwards no file of the view holds bytes of a vector that was deleted or replaced before the call.
         """
-        for space in self._all():
-            if scope in (None, space.scope):
-                with self._merging:
-                    if has_remains(space):
-                        self._merge(space, plan_whole(space))
-        self._durability.checkpoint(self._all(), self.applied_seq, whole=True)
+        with self._merging:
+            for space in self._all():
+                if scope in (None, space.scope) and has_remains(space):
+                    self._merge(space, plan_whole(space))
+            self._durability.checkpoint(self._all(), self.applied_seq, whole=True)
 
     def expect(self, scope: bytes, space: str, spec: Spec, seq: int) -> None:
         """Tell of a space that the records know and a lost manifest did not; `rebuild` fills it."""
