@@ -18,21 +18,7 @@ from typing import Any, Final
 from bench.latency import Percentiles, percentiles
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-_PACKAGES: Final = (
-    *("msgspec", "rocksdict", "uvloop", "zstandard", "psutil", "numpy", "Cython"),
-    *("usearch", "hnswlib", "faiss-cpu"),
-)
-    "msgspec",
-    "rocksdict",
-    "uvloop",
-    "zstandard",
-    "psutil",
-    "numpy",
-    "usearch",
-    "hnswlib",
-    "faiss-cpu",
-    "Cython",
-)
+_PACKAGES: Final = ("msgspec", "rocksdict", "uvloop", "zstandard", "psutil", "numpy", "usearch", "Cython")
 _BLOCK: Final = b"\xa5" * 4096
 _FILE_BYTES: Final = 16 * 1024 * 1024
 

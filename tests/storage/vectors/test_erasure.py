@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recollectd.storage.vectors.building import Job
 from recollectd.storage.vectors.builders import HereBuilder
+from recollectd.storage.vectors.building import Job
 from recollectd.storage.vectors.changes import Create
 from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.spec import Floats, Metric, Precision, Spec

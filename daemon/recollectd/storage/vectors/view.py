@@ -137,8 +137,9 @@ class VectorView:
     def pressure(self, scope: bytes, space: str, rows: int = 1) -> Pressure | None:
         """Return why a space should be given no more rows now, or None. Asked before they are journaled."""
         found = self._spaces.get((scope, space))
-        if found is not None and found.delta_rows + rows > self.options.delta_rows_max:
-            return Pressure(f"{found.delta_rows} vectors wait to be indexed", self._clock.retry_after_ms())
+        waiting = found.delta_rows if found is not None else 0
+        if waiting and waiting + rows > self.options.delta_rows_max:
+            return Pressure(f"{waiting} vectors wait to be indexed", self._clock.retry_after_ms())
         if self._delta_bytes() > self.options.delta_bytes_max:
             return Pressure("vectors that wait to be indexed fill their memory", self._clock.retry_after_ms())
         return None
@@ -207,10 +208,11 @@ class VectorView:
         with self._durability.lock:
             found.begin_rebuild(self._durability.take_number(), self.applied_seq if seq is None else seq)
         rows = iter(vectors)
-        while batch := dict(islice(rows, REBUILD_ROWS)):
+        while batch := dict(islice(rows, min(REBUILD_ROWS, self.options.delta_rows_max))):
             while self.pressure(scope, space, len(batch)) is not None:
                 with self._merging:
-                    self._merge(found, plan(found, self.options))
+                    largest = max(self._all(), key=lambda each: each.delta_bytes)
+                    self._merge(largest, plan(largest, self.options))
             found.bring(batch)
             self._wake()
         found.end_rebuild()
