@@ -1,4 +1,4 @@
-"""A damaged file is found before it is mapped for use, reported, rebuilt from the records; it never ends the process."""
+"""A damaged file is found before it is mapped, reported, and rebuilt from the records; it never ends the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers on many threads while one writes, merges and checkpoints: every record is found, once, in one of its places."""
+"""Readers on many threads while one writes and another merges: every record is found, once, in one of its places."""
 
 from __future__ import annotations
 
