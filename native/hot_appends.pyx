@@ -55,21 +55,7 @@ cdef uint8_t SCRATCH[HOT_CONTENT_BYTES_MAX + 2 * HOT_AROUND_BYTES_MAX]
 
 cdef enum:
     METADATA_BYTES_MAX = 8192
-    RANDOM_BYTES = 6144
     SECOND_US = 1000000
-
-# Random bytes for message ids, fetched for many at once.
-cdef bytes RANDOM = b""
-cdef Py_ssize_t RANDOM_USED = 0
-
-
-cdef const uint8_t *random_bytes(Py_ssize_t count) except NULL:
-    """Return fresh random bytes."""
-    global RANDOM, RANDOM_USED
-    if RANDOM_USED + count > PyBytes_GET_SIZE(RANDOM):
-        RANDOM, RANDOM_USED = os.urandom(RANDOM_BYTES), 0
-    RANDOM_USED += count
-    return <const uint8_t *>PyBytes_AS_STRING(RANDOM) + RANDOM_USED - count
 
 
 @cython.final
@@ -92,7 +78,7 @@ cdef class HotAppends(HotKind):
         cdef HotAppend append
         cdef hot_log_head head
         cdef uint64_t first = 0, previous_second = 0
-        cdef bytes metadata = b"\xc0"
+        cdef bytes metadata = b"\xc0", drawn
         cdef const uint8_t *random = NULL
         head.conversation, head.named = self._new_place is not None, False
         head.metadata, head.metadata_bytes = NULL, 0
@@ -103,7 +89,8 @@ cdef class HotAppends(HotKind):
                 metadata = bytes(before.metadata)
                 if PyBytes_GET_SIZE(metadata) > METADATA_BYTES_MAX:
                     return None
-            random = random_bytes(HOT_RANDOM_BYTES * REQUEST.count)
+            drawn = b"".join([os.urandom(HOT_RANDOM_BYTES) for _ in range(REQUEST.count)])
+            random = <const uint8_t *>PyBytes_AS_STRING(drawn)
             previous_second = <uint64_t>before.updated_at // SECOND_US
             head.named = before.named
             head.metadata = <const uint8_t *>PyBytes_AS_STRING(metadata)

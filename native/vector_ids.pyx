@@ -6,6 +6,7 @@
 The table is open addressing by XXH64: a slot holds row + 1, or 0 when it is free. A row without an id is a hole.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -56,6 +57,7 @@ def pack(list ids):
     return packed
 
 
+@cython.final
 cdef class IdTable:
     cdef Py_buffer view
     cdef bint held

@@ -4,6 +4,7 @@
 The loops are C (recollectd_vector_kernels.h, recollectd_vector_scan.h); here buffers are held and checked.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int8_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
@@ -68,6 +69,7 @@ cdef void normalise(const float *vector, float *out, size_t dimensions) noexcept
         out[at] = <float>(vector[at] / norm) if norm > 0 else 0
 
 
+@cython.final
 cdef class _Held:
     """Buffers that stay where they are until this goes away."""
 
@@ -139,6 +141,7 @@ def load(int precision, size_t dimensions, rows, size_t first, size_t count, out
             vector_load(precision, stored + (first + at) * width, floats + at * dimensions, dimensions)
 
 
+@cython.final
 cdef class Scan:
     cdef scan_query query
     cdef scan_part *parts

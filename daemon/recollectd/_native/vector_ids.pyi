@@ -1,10 +1,12 @@
 """Record ids of a segment's rows, both ways, read where a mapped file lies."""
 
 from mmap import mmap
+from typing import final
 
 def pack(ids: list[bytes]) -> bytes:
     """Return the table of these ids by row; an empty id is a hole. Raises ValueError when one is there twice."""
 
+@final
 class IdTable:
     """A table made by `pack`; the buffer stays where it is while this lives. Raises ValueError for anything else."""
 

@@ -5,7 +5,7 @@ the inner product; L2, the squared distance with its sign turned, so that higher
 contiguous; a shorter one than needed raises ValueError.
 """
 
-from typing import Any, Final
+from typing import Any, Final, final
 
 # Anything with a buffer: bytes, mapped files, arrays of numpy's.
 _Buffer = Any
@@ -41,6 +41,7 @@ def store(
 def load(precision: int, dimensions: int, rows: _Buffer, first: int, count: int, out: _Buffer) -> None:
     """Write count rows from `first` on to `out` as f32. Other threads run meanwhile."""
 
+@final
 class Scan:
     """One search over several parts. A row counts if it had not died by seq and its bit in the mask is set.
 

@@ -238,7 +238,7 @@ class Dispatcher:
         self, header: RequestHeader, start: Callable[[], None], done: Callable[[int, object], None]
     ) -> None:
         if header.after > self._committer.last_seq:
-            beyond = f"{header.after} lies beyond the journal's end, {self._committer.last_seq}"
+            beyond = f"{header.after} lies beyond the journal's end"
             done(self.position, reads.Failed(errors.InvalidArgument(beyond, field="after")))
         else:
             self._committer.when_applied(header.after, start)

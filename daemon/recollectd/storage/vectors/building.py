@@ -21,11 +21,12 @@ from typing import Final
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from usearch.compiled import MetricKind, ScalarKind
 from usearch.index import Index
 
 from recollectd._native import vector_scan
 from recollectd._native.vector_ids import IdTable, pack
-from recollectd.storage.durable import sync_file, sync_folder
+from recollectd.storage.durable import FILE_MODE, sync_file, sync_folder
 from recollectd.storage.vectors.files import FileMark, map_file, mark_of, write_parts
 from recollectd.storage.vectors.manifest import GRAPH_NAME, IDS_NAME, ROWS_NAME
 from recollectd.storage.vectors.spec import Floats, Metric, Spec
@@ -123,6 +124,8 @@ def build(job: Job, progress: Progress) -> Built:
     _close(rows, folder / ROWS_NAME, total * job.spec.row_bytes)
     write_parts(folder / IDS_NAME, [pack(ids)])
     dead, dead_mark = _write_holes(folder, job.seq, ids)
+    for name in names:
+        (folder / name).chmod(FILE_MODE)
     sync_folder(folder)
     churn = job.churn + len(removed) if job.extend else 0
     files = {name: mark_of(folder / name) for name in names}
@@ -181,12 +184,22 @@ def _floats(spec: Spec, rows: Rows) -> Floats:
     return floats
 
 
+def graph_metric(spec: Spec) -> MetricKind:
+    """Return what graphs measure. With norm 1 the inner product is the cosine, at two thirds of its cost."""
+    return MetricKind.L2sq if spec.metric is Metric.L2 else MetricKind.IP
+
+
+def graph_kind(spec: Spec) -> ScalarKind:
+    """Return what graphs keep of a component."""
+    return ScalarKind.I8 if spec.metric is Metric.COSINE else ScalarKind.BF16
+
+
 def new_graph(spec: Spec, *, connectivity: int = 16, expansion_add: int = 128, lookups: bool = False) -> Index:
     """Return an empty graph for a space. lookups: whether rows can be removed; they cost memory."""
     return Index(
         ndim=spec.dimensions,
-        metric="l2sq" if spec.metric is Metric.L2 else "ip",
-        dtype="i8" if spec.metric is Metric.COSINE else "bf16",
+        metric=graph_metric(spec),
+        dtype=graph_kind(spec),
         connectivity=connectivity,
         expansion_add=expansion_add,
         enable_key_lookups=lookups,

@@ -52,6 +52,7 @@ class Durability:
         self.folder = folder
         self.options = options
         self.lock = threading.RLock()
+        self._numbers = threading.Lock()
         self.lost = ""
         self._make_folders()
         try:
@@ -69,7 +70,7 @@ class Durability:
 
     def take_number(self) -> int:
         """Return a number for a space, a segment or a dump that none has or had."""
-        with self.lock:
+        with self._numbers:  # not `lock`, which is held while files are written
             self._next_number += 1
             return self._next_number - 1
 

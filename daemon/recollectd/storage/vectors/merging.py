@@ -40,6 +40,8 @@ class Plan(NamedTuple):
 def is_due(space: Space, options: VectorOptions) -> bool:
     """Whether a space should be merged by itself."""
     delta = space.active
+    if space.damaged:
+        return delta.count >= options.flush_rows
     # Deletions are kept, and written with each checkpoint, until a merge has seen to them.
     waste = delta.dead + len(space.deleted)
     worn = any(segment.dead > segment.rows * options.rebuild_share for segment in space.segments)

@@ -34,6 +34,8 @@ WALK_SHARE_MAX: Final = 1 / 8
 COARSE_FACTOR: Final = 4
 
 Hit = tuple[bytes, float]
+# As native code tells it: score, part, row.
+Scored = tuple[float, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +76,14 @@ def search(query: Query, snapshot: Snapshot, limit: int, *, located: Located | N
     exact = exact or allowed <= most or not any(segment.has_graph for segment in snapshot.segments)
     wanted = limit + SLACK
     while True:
-        found = _exactly(query, snapshot, wanted, located) if exact else _by_graph(query, snapshot, wanted, located)
-        found.sort(key=lambda hit: (-hit[1], hit[0]))
+        hits = _exactly(query, snapshot, wanted, located) if exact else _by_graph(query, snapshot, wanted, located)
         # Where the last that is wanted and the last that was found are equal, more equals may not have been found.
-        if len(found) < wanted or found[limit - 1][1] > found[-1][1] or wanted > allowed:
-            similarity = query.spec.similarity
-            return Found([(record_id, similarity(score)) for record_id, score in found[:limit]], exact)
+        if len(hits) < wanted or hits[limit - 1][0] > hits[-1][0] or wanted > allowed:
+            return Found(query.spec.similarities(_name(hits, snapshot, limit)), exact)
         wanted *= GROWTH
 
 
-def _exactly(query: Query, snapshot: Snapshot, wanted: int, located: Located | None) -> list[Hit]:
+def _exactly(query: Query, snapshot: Snapshot, wanted: int, located: Located | None) -> list[Scored]:
     scan = query.scan(snapshot.seq)
     parts: tuple[Segment | DeltaRows, ...] = (*snapshot.segments, *snapshot.deltas)
     for number, part in enumerate(parts):
@@ -92,10 +92,10 @@ def _exactly(query: Query, snapshot: Snapshot, wanted: int, located: Located | N
             scan.add_range(part.stored, count, part.died)
         else:
             _add_rows(scan, part, located.rows[number])
-    return _name(scan.run(wanted, 0), snapshot)
+    return scan.run(wanted, 0)
 
 
-def _by_graph(query: Query, snapshot: Snapshot, wanted: int, located: Located | None) -> list[Hit]:
+def _by_graph(query: Query, snapshot: Snapshot, wanted: int, located: Located | None) -> list[Scored]:
     shares = [_share(segment, number, located) for number, segment in enumerate(snapshot.segments)]
     fetches = [math.ceil(wanted * (1.5 if located is not None else 1.1) / share) if share else 0 for share in shares]
     while True:
@@ -111,7 +111,7 @@ def _by_graph(query: Query, snapshot: Snapshot, wanted: int, located: Located | 
             if scan.accepted[number] < wanted and _walks(segment, fetches[number])
         ]
         if not short:
-            return _name(hits, snapshot)
+            return hits
         for number in short:
             fetches[number] *= GROWTH
 
@@ -161,13 +161,16 @@ def _mask(rows: RowNumbers, count: int) -> npt.NDArray[np.uint8]:
     return np.packbits(flags, bitorder="little")
 
 
-def _name(hits: list[tuple[float, int, int]], snapshot: Snapshot) -> list[Hit]:
-    """Return record ids and scores for rows and scores."""
-    segments = snapshot.segments
-    named = []
+def _name(hits: list[Scored], snapshot: Snapshot, limit: int) -> list[Hit]:
+    """Return record ids and scores of the first rows, equals by id. Of those behind them only equals are looked at."""
+    segments, named = snapshot.segments, []
+    last = hits[limit - 1][0] if len(hits) > limit else -math.inf
     for score, part, row in hits:
+        if score < last:
+            break
         if part < len(segments):
             named.append((segments[part].ids.get(row), score))
         else:
             named.append((snapshot.deltas[part - len(segments)].ids[row], score))
-    return named
+    named.sort(key=lambda hit: (-hit[1], hit[0]))
+    return named[:limit]

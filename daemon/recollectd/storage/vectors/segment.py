@@ -13,10 +13,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from usearch.index import Index
+from usearch.compiled import Index as GraphView
 
 from recollectd._native.vector_ids import IdTable
-from recollectd.storage.vectors.building import new_graph
+from recollectd.storage.vectors.building import graph_kind, graph_metric
 from recollectd.storage.vectors.errors import FileDamaged
 from recollectd.storage.vectors.files import map_checked
 from recollectd.storage.vectors.manifest import GRAPH_NAME, IDS_NAME, ROWS_NAME, SegmentEntry
@@ -44,7 +44,7 @@ class Segment:
         self._graph = mapped.get(GRAPH_NAME)
         if random_access and isinstance(self._graph, mmap.mmap):
             self._graph.madvise(mmap.MADV_RANDOM)
-        self._views: list[Index] = []
+        self._views: list[GraphView] = []
         self.views = 0
         # Untouched pages of zeros cost nothing: most segments have few dead rows.
         self.died = np.zeros(entry.rows, np.uint64)
@@ -99,18 +99,24 @@ class Segment:
         """Return up to fetch rows near a query of shape (1, dimensions), nearest first, dead ones among them."""
         view = self._take_view()
         try:
-            view.expansion_search = max(expansion, fetch)  # type: ignore[misc]  # the stub errs
-            found: npt.NDArray[np.uint64] = view.search(query, fetch, threads=1).keys
+            view.expansion_search = max(expansion, fetch)
+            keys, _, counts, _, _ = view.search_many(query, fetch, False, 1)
+            found: npt.NDArray[np.uint64] = keys[0, : counts[0]]
             return found
         finally:
             self._views.append(view)
 
-    def _take_view(self) -> Index:
+    def _take_view(self) -> GraphView:
         try:
             return self._views.pop()
         except IndexError:
-            view = new_graph(self.spec)
-            view.view(self._graph)  # type: ignore[arg-type]  # a mapped file will do
+            view = GraphView(
+                ndim=self.spec.dimensions,
+                metric_kind=graph_metric(self.spec),
+                dtype=graph_kind(self.spec),
+                enable_key_lookups=False,
+            )
+            view.view_index_from_buffer(self._graph)
             self.views += 1
             return view
 

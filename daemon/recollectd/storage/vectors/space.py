@@ -57,6 +57,7 @@ class Space:
         self.segments = tuple(segments)
         self.damaged = entry.damaged
         self.dropped = False
+        self.weighed_bytes = 0
         self.lock = threading.Lock()
         self.version = 0
         self.changed_seq = 0

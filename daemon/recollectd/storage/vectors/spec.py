@@ -78,11 +78,15 @@ class Spec(msgspec.Struct, frozen=True):
         """Bytes of one stored row."""
         return vector_scan.row_bytes(self.native_precision, self.dimensions)
 
-    def similarity(self, score: float) -> float:
-        """Return what callers see of a score of native code."""
-        if self.metric is Metric.L2:
-            return float(1 / (1 + max(0.0, -score) ** 0.5))
-        return float(min(1.0, max(-1.0, score))) if self.metric is Metric.COSINE else score
+    def similarities(self, hits: list[tuple[bytes, float]]) -> list[tuple[bytes, float]]:
+        """Return what callers see of ids and scores of native code."""
+        match self.metric:
+            case Metric.COSINE:
+                return [(one, 1.0 if score > 1 else -1.0 if score < -1 else score) for one, score in hits]
+            case Metric.L2:
+                return [(one, 1 / (1 + float(max(0.0, -score)) ** 0.5)) for one, score in hits]
+            case _:
+                return hits
 
 
 def check_spec(spec: Spec, field: str = "dimensions") -> None:
@@ -119,6 +123,8 @@ def as_floats(vector: Vector | Sequence[float], field: str = "vector") -> Floats
         if len(vector) % 4:
             raise InvalidArgument(f"{len(vector)} bytes are no vector of f32: not a multiple of 4", field=field)
         return np.frombuffer(vector, dtype="<f4")
+    if isinstance(vector, np.ndarray) and vector.dtype == np.float32 and vector.flags.c_contiguous:
+        return vector
     try:
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(vector, dtype=np.float32)

@@ -63,6 +63,8 @@ class VectorView:
         self._clock = MergeClock()
         self._recall = RecallMonitor(self.options.recall_interval)
         self._passed_over = 0
+        self._weighing = threading.Lock()
+        self._delta_bytes = sum(self._weigh(space) for space in self._all())
         self._keeper = Keeper(self.maintain, self._builder.stop) if keeper else None
         self._wake()
 
@@ -117,7 +119,8 @@ class VectorView:
                 self._passed_over += len(latest)
                 continue
             space.change(seq, latest)
-            if self._is_crowded(space):
+            self._account(space)
+            if is_due(space, self.options):
                 self._wake()
 
     def _create(self, seq: int, change: Create) -> None:
@@ -133,6 +136,9 @@ class VectorView:
         if space is not None and (seq > space.created_seq or space.created_seq > self._loaded_seq):
             space.dropped = True
             del self._spaces[change.scope, change.space]
+            with self._weighing:
+                self._delta_bytes -= space.weighed_bytes
+                space.weighed_bytes = 0
 
     def pressure(self, scope: bytes, space: str, rows: int = 1) -> Pressure | None:
         """Return why a space should be given no more rows now, or None. Asked before they are journaled."""
@@ -140,7 +146,7 @@ class VectorView:
         waiting = found.delta_rows if found is not None else 0
         if waiting and waiting + rows > self.options.delta_rows_max:
             return Pressure(f"{waiting} vectors wait to be indexed", self._clock.retry_after_ms())
-        if self._delta_bytes() > self.options.delta_bytes_max:
+        if self._delta_bytes > self.options.delta_bytes_max:
             return Pressure("vectors that wait to be indexed fill their memory", self._clock.retry_after_ms())
         return None
 
@@ -214,6 +220,7 @@ class VectorView:
                     largest = max(self._all(), key=lambda each: each.delta_bytes)
                     self._merge(largest, plan(largest, self.options))
             found.bring(batch)
+            self._account(found)
             self._wake()
         found.end_rebuild()
 
@@ -221,7 +228,7 @@ class VectorView:
         """Do one thing that is due; False when nothing is. What goes wrong is raised and changes nothing."""
         with self._merging:
             due = next((space for space in self._all() if is_due(space, self.options)), None)
-            if due is None and self._delta_bytes() > self.options.delta_bytes_max * CROWDED_SHARE:
+            if due is None and self._delta_bytes > self.options.delta_bytes_max * CROWDED_SHARE:
                 due = max(self._all(), key=lambda space: space.delta_bytes)
             if due is not None:
                 self._merge(due, plan(due, self.options))
@@ -266,11 +273,16 @@ class VectorView:
         except KeyError:
             raise SpaceUnknown(f"there is no space {space}") from None
 
-    def _delta_bytes(self) -> int:
-        return sum(space.delta_bytes for space in self._all())
+    def _account(self, space: Space) -> None:
+        """Bring up to date what a space's delta counts for: adding up all spaces would cost more than a change."""
+        with self._weighing:
+            self._delta_bytes += self._weigh(space)
 
-    def _is_crowded(self, space: Space) -> bool:
-        return is_due(space, self.options)
+    @staticmethod
+    def _weigh(space: Space) -> int:
+        """Return how much more a space's delta weighs than when it was weighed last."""
+        before, space.weighed_bytes = space.weighed_bytes, 0 if space.dropped else space.delta_bytes
+        return space.weighed_bytes - before
 
     def _wake(self) -> None:
         if self._keeper is not None:
@@ -278,5 +290,8 @@ class VectorView:
 
     def _merge(self, space: Space, how: Plan) -> None:
         self._clock.begin()
-        merge(space, how, self.applied_seq, self._durability, self._builder, self._clock.progress)
+        try:
+            merge(space, how, self.applied_seq, self._durability, self._builder, self._clock.progress)
+        finally:
+            self._account(space)
         self._clock.end()
