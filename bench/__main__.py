@@ -25,6 +25,7 @@ BENCHES: Final = {
     "load": "synced puts per second; latencies beside the raw disk's; mixes; the highest rate carried",
     "peers": "the same work against Redis, Valkey, PostgreSQL and SQLite, interleaved",
     "scale": "how costs grow with the number of states, versions and messages",
+    "cache": "memory per cached value above its bytes; hit ratios beside LRU",
     "report": "a page of tables and plots from the rows of other benches",
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
     "vectors": "vector search in process beside hnswlib and faiss: CPU at equal recall, memory, filters, bursts",

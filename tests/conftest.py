@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--hot-path",
         choices=[way.value for way in Way],
-        default=Way.OFF.value,
+        default=Way.ON.value,
         help="which way the reads of daemons go: natively, all through Python with the value cache, or without it",
     )
 

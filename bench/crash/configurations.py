@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from recollectd.config.environment import HOT_PATH, Way
+
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 
@@ -39,3 +41,8 @@ def draw(rng: random.Random) -> dict[str, int]:
         drawn["server.batch_bytes_max"] = min(drawn.get("server.batch_bytes_max", MIB), MIB)
     drawn["records.disk_low_bytes"] = 16 * MIB
     return drawn
+
+
+def draw_way(rng: random.Random) -> dict[str, str]:
+    """Return the environment for one start: by which way its requests go, half of the time the default one."""
+    return {HOT_PATH: rng.choice((Way.ON, Way.ON, Way.CACHE, Way.OFF)).value}

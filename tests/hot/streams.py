@@ -37,7 +37,23 @@ _VALUES: Final = (
     b"y" * 300_000,
 )
 _NUMBERS: Final = (0, 1, 2, 3, 10, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1)
-_ODD: Final = (*_NUMBERS, None, True, False, -1, 0.0, 1.5, "", "user", "x" * 1_025, b"", [], ["a"], {}, {"a": 1})
+_ODD: Final[tuple[object, ...]] = (
+    *_NUMBERS,
+    None,
+    True,
+    False,
+    -1,
+    0.0,
+    1.5,
+    "",
+    "user",
+    "x" * 1_025,
+    b"",
+    [],
+    ["a"],
+    {},
+    {"a": 1},
+)
 _LIMITS: Final = (1, 2, 3, 10, 64, 65, limits.PAGE_ITEMS_DEFAULT, limits.PAGE_ITEMS_MAX)
 _TTLS: Final = (None, None, 1, 1_000_000, 3_000_000, limits.TTL_US_MAX)
 

@@ -47,9 +47,7 @@ CHANGES: tuple[tuple[Write, ...], ...] = (
 
 
 @pytest.fixture(params=[Way.CACHE, Way.ON], ids=str)
-def manual(
-    make_daemon: MakeDaemon, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> ManualDaemon:
+def manual(make_daemon: MakeDaemon, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> ManualDaemon:
     monkeypatch.setenv(HOT_PATH, request.param.value)
     return make_daemon()
 

@@ -42,7 +42,9 @@ class Shelf:
             request_bytes=0,
         )
 
-    def put(self, name: str, value: bytes = b"\x01", *, seq: int = 1, expires_at: int = 0, sliding: bool = False) -> None:
+    def put(
+        self, name: str, value: bytes = b"\x01", *, seq: int = 1, expires_at: int = 0, sliding: bool = False
+    ) -> None:
         self.cache.put(seq, state_key(name), value, 1, NOW_US, NOW_US, expires_at, seq, sliding)
 
     def fill(self, read_at: int, name: str, value: bytes = b"\x01") -> bool:
@@ -178,7 +180,7 @@ def trace_of(scans: bool) -> list[str]:
 
 
 def test_a_scan_does_not_drive_out_what_is_read_often() -> None:
-    """Half of all reads walk over keys that nobody asks for twice. They cost less than they cost an LRU of this room."""
+    """Half of all reads walk over keys that nobody asks for twice. It loses less by them than an LRU of its room."""
     value = msgspec.msgpack.encode(b"v" * 200)
     alone, beside = Shelf(BYTES_MIN), Shelf(BYTES_MIN)
     undisturbed = hit_ratio(trace_of(scans=False), alone, value)

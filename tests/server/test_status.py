@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from recollectd.config.environment import HOT_PATH, Way
 from recollectd.protocol import errors
 from recollectd.protocol.messages import connection as messages
 from recollectd.protocol.messages import conversations, logs, state, transactions
@@ -141,3 +142,26 @@ def test_recovery_is_told(start_daemon: StartDaemon) -> None:
         status = expect(messages.Status, wire.ask(messages.StatusRequest())).status
     assert status["daemon"]["recovered_commits"] == 5
     assert status["views"]["records"] == {"applied_seq": 5, "lag": 0}
+
+
+def test_the_hit_ratio_of_each_level(start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value is read from the disk, then from its block, then as it went out; and one that nobody has written."""
+    monkeypatch.setenv(HOT_PATH, Way.ON.value)
+    daemon = start_daemon().ready()
+    with daemon.connect() as wire:
+        for number in range(100):
+            wire.ask(put(f"k{number}"))
+    daemon.end()
+    with start_daemon().ready().connect() as wire:
+        for key in ("k1", "k1", "k1", "k2"):
+            expect(state.StateRecord, wire.ask(get(key)))
+        expect(state.Absent, wire.ask(get("nowhere")))
+        caches = expect(messages.Status, wire.ask(messages.StatusRequest())).status["caches"]
+    values, blocks, disk = (caches[level] for level in ("values", "blocks", "disk"))
+    assert (values["hits"], values["misses"], values["hit_ratio"]) == (2, 3, 0.4)
+    assert blocks["misses"] > 0
+    assert blocks["hits"] > 0
+    assert blocks["hit_ratio"] == round(blocks["hits"] / (blocks["hits"] + blocks["misses"]), 4)
+    assert disk["hits"] >= 4, "head and version of two records"
+    assert disk["misses"] >= 1
+    assert 0 < disk["hit_ratio"] < 1

@@ -12,9 +12,8 @@ HOT_PATH: Final = "RECOLLECTD_HOT_PATH"
 
 
 class Way(Enum):
-    """Which way reads go. OFF: through Python; CACHE: the same with the value cache; ON: natively where they can.
-
-    OFF is the default until a differential test holds the native way equal to Python's.
+    """Which way requests go. OFF: through Python; CACHE: the same with the value cache; ON, the default: natively where
+    they can. All mean the same: `tests/hot` holds them equal.
     """
 
     ON = "on"
@@ -32,7 +31,7 @@ class Switches(NamedTuple):
 def switches(environ: Mapping[str, str] = os.environ) -> Switches:
     """Return the switches as they are set. Raises ValueError for a value there is not."""
     try:
-        hot_path = Way(environ.get(HOT_PATH, Way.OFF.value))
+        hot_path = Way(environ.get(HOT_PATH, Way.ON.value))
     except ValueError:
         known = ", ".join(each.value for each in Way)
         raise ValueError(f"{HOT_PATH} must be one of {known}, not {environ[HOT_PATH]!r}") from None

@@ -37,7 +37,7 @@ from recollectd.server.hot import HotPath, HotWays, way_of_reads
 from recollectd.server.listener import listen_tcp, listen_unix
 from recollectd.server.pending import Pending, PendingTicket
 from recollectd.server.reads import Failed, Read, ReadExecutor, internal_error
-from recollectd.server.status import engine_status, status_of
+from recollectd.server.status import engine_status, status_of, with_engine
 from recollectd.server.watches import Watches
 from recollectd.server.writes import WriteRouter
 from recollectd.sizing import size
@@ -309,7 +309,7 @@ class Daemon:
 
     def _answer_status(self, request: StatusRequest, answer: Callable[[int, object], None]) -> None:
         def done(position: int, found: dict[str, Any] | Failed) -> None:
-            answer(position, found if isinstance(found, Failed) else Status({**status_of(self), **found}))
+            answer(position, found if isinstance(found, Failed) else Status(with_engine(status_of(self), found)))
 
         self._reads.submit(Read(lambda view: engine_status(view, self, request.namespaces), done, alone=True))
 

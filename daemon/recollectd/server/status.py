@@ -54,7 +54,7 @@ def status_of(daemon: Daemon) -> dict[str, Any]:
             "disk_free_bytes": daemon.disk.free_bytes,
         },
         "caches": {
-            "heads": {"count": len(facts), "hits": facts.hits, "misses": facts.misses},
+            "heads": {"count": len(facts), **_hits(facts.hits, facts.misses)},
             "values": daemon.hot.status(),
         },
         "freezes": _freezes(daemon.freezes),
@@ -70,6 +70,25 @@ def _freezes(freezes: FreezeWatch) -> dict[str, Any]:
         "recent_ms": round(freezes.recent.seconds * 1_000, 3),
         "recent_cause": freezes.recent.cause,
     }
+
+
+def with_engine(status: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Return the whole status: what is at hand and what `engine_status` found.
+
+    Its `caches` has the three levels a read may have to pass: `values` (L1) counts records, `blocks` (L2) blocks of
+    files, `disk` (L3) rows that are in no memtable; what is not there either is absent.
+    """
+    figures = found["records"]
+    looked_up, there = figures.get("memtable_misses", 0), figures.get("file_hits", 0)
+    levels = {
+        "blocks": _hits(figures.get("block_cache_hits", 0), figures.get("block_cache_misses", 0)),
+        "disk": _hits(there, max(0, looked_up - there)),
+    }
+    return {**status, **found, "caches": {**status["caches"], **levels}}
+
+
+def _hits(hits: int, misses: int) -> dict[str, Any]:
+    return {"hits": hits, "misses": misses, "hit_ratio": round(hits / (hits + misses), 4) if hits + misses else 0.0}
 
 
 def _daemon(daemon: Daemon) -> dict[str, Any]:

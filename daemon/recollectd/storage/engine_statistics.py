@@ -35,11 +35,15 @@ _PER_DATABASE: Final = {
 _COUNTERS: Final = {
     "block_cache_hits": "rocksdb.block.cache.hit",
     "block_cache_misses": "rocksdb.block.cache.miss",
+    "memtable_hits": "rocksdb.memtable.hit",
+    "memtable_misses": "rocksdb.memtable.miss",
     "bloom_filter_useful": "rocksdb.bloom.filter.useful",
     "flushed_bytes": "rocksdb.flush.write.bytes",
     "compaction_read_bytes": "rocksdb.compact.read.bytes",
     "compaction_written_bytes": "rocksdb.compact.write.bytes",
 }
+# Rows that were found in a file, by its level.
+_FILE_HITS: Final = ("rocksdb.l0.hit", "rocksdb.l1.hit", "rocksdb.l2andup.hit")
 
 
 def engine_statistics(families: Sequence[Rdict], native: RocksOptions) -> dict[str, int | float]:
@@ -53,6 +57,7 @@ def engine_statistics(families: Sequence[Rdict], native: RocksOptions) -> dict[s
     counters = _read_counters(native.database.get_statistics() or "")
     for name, counter in _COUNTERS.items():
         figures[name] = counters.get(counter, 0)
+    figures["file_hits"] = sum(counters.get(counter, 0) for counter in _FILE_HITS)
     reads = figures["block_cache_hits"] + figures["block_cache_misses"]
     figures["block_cache_hit_ratio"] = figures["block_cache_hits"] / reads if reads else 0.0
     return figures
