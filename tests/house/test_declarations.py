@@ -122,7 +122,7 @@ def test_an_environment_read_is_found() -> None:
 # -- names on disk --------------------------------------------------------------------------------------------------
 
 # Names in the data folder that could be nothing else: written once, imported everywhere else.
-ON_DISK: Final = ("STORE", "STORE.creating", "ballast", ".segment", "spare-", "MANIFEST", ".postings")
+ON_DISK: Final = ("STORE", "STORE.creating", "ballast", ".segment", "spare-", ".postings")
 
 
 @pytest.mark.parametrize("name", ON_DISK)
