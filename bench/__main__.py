@@ -19,6 +19,7 @@ from bench.process import DaemonProcess
 from bench.report import Report
 
 BENCHES: Final = {
+    "adapters": "adapters against what their frameworks come with, turn about",
     "canonical": "operations per second and p99, in under a minute",
     "crash": "random operations, kills and power cuts against an independent model",
     "mutations": "whether the tests notice when a promise is broken on purpose",
@@ -29,6 +30,7 @@ BENCHES: Final = {
     "report": "a page of tables and plots from the rows of other benches",
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
     "vectors": "vector search in process beside hnswlib and faiss: CPU at equal recall, memory, filters, bursts",
+    "buffer": "a thousand agents' buffers: reads, persists, and bytes saved on disk",
     "fuzz": "hostile frames against the parser and the daemon",
     "locomo": "recall of evidence turns: one search over words and vectors",
     "keywords": "keyword search beside tantivy: time per query, exactness, adding",

@@ -89,7 +89,7 @@ cdef class HotAppends(HotKind):
                 metadata = bytes(before.metadata)
                 if PyBytes_GET_SIZE(metadata) > METADATA_BYTES_MAX:
                     return None
-            drawn = b"".join([os.urandom(HOT_RANDOM_BYTES) for _ in range(REQUEST.count)])
+            drawn = os.urandom(HOT_RANDOM_BYTES)  # one draw for all, as the other route makes it
             random = <const uint8_t *>PyBytes_AS_STRING(drawn)
             previous_second = <uint64_t>before.updated_at // SECOND_US
             head.named = before.named
@@ -129,7 +129,7 @@ cdef class HotAppends(HotKind):
         hot_write_row_number(path + start, incarnation)
         start += 8
         for index in range(REQUEST.count):
-            id_bytes = hot_write_message_id(path + start, first + index, random + index * HOT_RANDOM_BYTES)
+            id_bytes = hot_write_message_id(path + start, first + index, random)
             key = PyBytes_FromStringAndSize(<char *>path, start + id_bytes)
             places.append((key, self._new_place(first + index, time)))
         return places

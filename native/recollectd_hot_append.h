@@ -200,7 +200,7 @@ static inline uint32_t hot_write_message_id(uint8_t *to, uint64_t position, cons
     return bytes;
 }
 
-/* MessagesStored; `random` has HOT_RANDOM_BYTES for each message. */
+/* MessagesStored; `random` has HOT_RANDOM_BYTES, which all messages of the append share. */
 static inline uint8_t *hot_write_messages_stored(uint8_t *to, const hot_append *append, const hot_log_head *head,
                                                  uint64_t first, const uint8_t *random) {
     uint8_t id[HOT_MESSAGE_ID_BYTES_MAX];
@@ -209,7 +209,7 @@ static inline uint8_t *hot_write_messages_stored(uint8_t *to, const hot_append *
     to = msgpack_write_text(to, request->bytes + request->text_at, request->key.length - request->text_at);
     to = msgpack_write_array(to, (uint32_t)append->count);
     for (uint64_t index = 0; index < append->count; index++) {
-        uint32_t id_bytes = hot_write_message_id(id, first + index, random + index * HOT_RANDOM_BYTES);
+        uint32_t id_bytes = hot_write_message_id(id, first + index, random);
         to = msgpack_write_text(msgpack_write_array(to, 5), id, id_bytes);
         memcpy(to, append->items[index].text, append->items[index].role_bytes);
         to = msgpack_write_number(to + append->items[index].role_bytes, head->updated_at);
@@ -253,7 +253,7 @@ static inline hot_append_commit hot_write_append(uint8_t *to, uint64_t time, con
     for (uint64_t index = 0; index < append->count; index++) {
         const hot_item *item = &append->items[index];
         if (conversation) {
-            uint32_t id_bytes = hot_write_message_id(id, first + index, random + index * HOT_RANDOM_BYTES);
+            uint32_t id_bytes = hot_write_message_id(id, first + index, random);
             to = hot_write_entry(to, item, id, id_bytes, head->updated_at);
         } else {
             memcpy(to, item->text, item->text_bytes);

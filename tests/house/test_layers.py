@@ -28,7 +28,8 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "memory": (*OPTIONS, "_native", "journal", "storage"),
     "server": DAEMON,
     "testing": ("protocol", "config", "client"),
-    "cli": (*DAEMON, "client"),
+    "adapters": ("protocol", "client"),
+    "cli": (*DAEMON, "client", "adapters"),
     "__main__": ("cli",),
     "": (),
 }
@@ -38,6 +39,7 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
     "protocol": ("msgspec",),
     "client": ("msgspec",),
     "config": ("msgspec",),
+    "_native": ("typing_extensions",),  # in stubs, which nobody runs
     "journal": ("msgspec", "zstandard"),
     "storage": ("msgspec", "numpy", "rocksdict", "Stemmer", "usearch"),
     "memory": ("msgspec",),
@@ -46,21 +48,43 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
     "cli": ("msgspec", "click"),
 }
 
+# And each adapter, beside msgspec: the framework it is for, whose extra it needs.
+ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
+    "google_adk": ("google", "pydantic", "pydantic_core"),
+    "langchain": ("langchain_core",),
+    "langgraph": ("langgraph", "langchain_core"),
+    "mcp": ("mcp", "mcp_types", "uvicorn"),
+    "openai_agents": ("agents",),
+    "pydantic_ai": ("pydantic_ai", "pydantic", "pydantic_core"),
+}
+
 # Imports inside functions hide how modules hang together, so each is named: (module, imported layer or distribution).
 # The command line may do it anywhere: a command imports what it needs when it runs, or `ping` would load the daemon.
 LAZY: Final = {
     ("recollectd.client.blocking.client", "client"),  # what starts a daemon is loaded by `Client.local` alone
     ("recollectd.client.aio.client", "client"),
+    ("recollectd.adapters.mcp.server", "uvicorn"),  # who serves on stdio needs no HTTP server
 }
 LAZY_LAYERS: Final = ("cli", "__main__")
 
 HEAVY: Final = ("uvloop", "rocksdict", "numpy", "zstandard", "psutil", "click", "usearch", "Stemmer")
-BELOW: Final = ("config", "topology", "sizing", "_native", "journal", "storage", "memory", "server", "cli")
+BELOW: Final = ("config", "topology", "sizing", "_native", "journal", "storage", "memory", "server", "adapters", "cli")
 
 
 def layer_of(module: str) -> str:
     """Return the layer of `recollectd.<layer>.…`."""
     return [*module.split("."), ""][1]
+
+
+def adapter_of(module: str) -> str:
+    """Return the adapter of `recollectd.adapters.<adapter>.…`, "" for what is no adapter's."""
+    return [*module.split("."), "", ""][2] if layer_of(module) == "adapters" else ""
+
+
+def others_of(module: str) -> tuple[str, ...]:
+    """Return which other distributions a module may import."""
+    adapter = adapter_of(module)
+    return ("msgspec", *ADAPTERS.get(adapter, ())) if adapter else OTHERS.get(layer_of(module), ())
 
 
 def breaches(module: str, imported: list[Import]) -> Iterator[str]:
@@ -71,8 +95,10 @@ def breaches(module: str, imported: list[Import]) -> Iterator[str]:
         if top == "recollectd":
             known = target in LAYERS
             allowed = target in ("", layer, *LAYERS.get(layer, ())) or not known  # the version lies in no layer
+            foreign = adapter_of(one.name) in ADAPTERS and adapter_of(one.name) != adapter_of(module)
+            allowed = allowed and not (foreign and layer == "adapters")
         else:
-            allowed = top in sys.stdlib_module_names or top in OTHERS.get(layer, ())
+            allowed = top in sys.stdlib_module_names or top in others_of(module)
         if not allowed:
             yield f"{module} may not import {one.name}"
         named = layer in LAZY_LAYERS or (module, target) in LAZY or top in sys.stdlib_module_names
@@ -114,6 +140,10 @@ def test_the_lazy_imports_exist() -> None:
         ("recollectd.server.x", Import("recollectd.cli.main", False, False)),
         ("recollectd.server.x", Import("recollectd.memory.registry", True, False)),
         ("recollectd.protocol.x", Import("recollectd.client.core", False, True)),
+        ("recollectd.client.x", Import("recollectd.adapters.langgraph", False, False)),
+        ("recollectd.adapters.other.x", Import("recollectd.adapters.langgraph.saver", False, False)),
+        ("recollectd.adapters.langgraph.x", Import("recollectd.storage.engine", False, False)),
+        ("recollectd.adapters.langgraph.x", Import("numpy.array", False, False)),
     ],
 )
 def test_breaches_are_found(module: str, imported: Import) -> None:
@@ -150,6 +180,17 @@ def test_a_client_loads_nothing_heavy(module: str) -> None:
     loaded = loaded_by(module)
     assert [name for name in loaded if name.partition(".")[0] in HEAVY] == []
     assert [name for name in loaded if name.startswith("recollectd.") and layer_of(name) in BELOW] == []
+
+
+def test_the_package_of_adapters_loads_none() -> None:
+    loaded = loaded_by("recollectd.adapters")
+    assert [name for name in loaded if name.startswith("recollectd.")] == ["recollectd.adapters"]
+    assert [name for name in loaded if name.partition(".")[0] in {"msgspec", *sum(ADAPTERS.values(), ())}] == []
+
+
+def test_every_adapter_is_in_the_table() -> None:
+    folders = {path.name for path in (PACKAGE / "adapters").iterdir() if (path / "__init__.py").exists()}
+    assert folders == set(ADAPTERS)
 
 
 def test_the_package_itself_loads_nothing() -> None:

@@ -21,13 +21,17 @@ from support.source_tree import PACKAGE, ROOT, files, imports, text_of, tree_of
 
 PROJECT: Final[dict[str, Any]] = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]
 EXTRAS: Final[dict[str, list[str]]] = PROJECT["optional-dependencies"]
+# Where a distribution's module has another name than its own with `_` for `-`.
 MODULE_OF: Final = {
     "cython": "Cython",
     "faiss-cpu": "faiss",
+    "google-adk": "google",
+    "langgraph-checkpoint": "langgraph",
+    "openai-agents": "agents",
+    "pydantic-ai-slim": "pydantic_ai",
     "pystemmer": "Stemmer",
-    "pytest-benchmark": "pytest_benchmark",
-    "pytest-timeout": "pytest_timeout",
 }
+ADAPTERS: Final = sorted(path.name for path in (PACKAGE / "adapters").iterdir() if (path / "__init__.py").exists())
 OURS: Final = ("recollectd", "bench", "support")
 
 
@@ -35,20 +39,16 @@ def names(requirements: list[str]) -> set[str]:
     """Return the modules of these requirements, those of our own extras included."""
     found: set[str] = set()
     for requirement in requirements:
-        own = re.fullmatch(r"recollectd\[(\w+)\]", requirement)
+        own = re.fullmatch(r"recollectd\[([\w-]+)\]", requirement)
         name = re.split(r"[^\w-]", requirement)[0].lower()
-        found |= names(EXTRAS[own[1]]) if own else {MODULE_OF.get(name, name)}
+        found |= names(EXTRAS[own[1]]) if own else {MODULE_OF.get(name, name.replace("-", "_"))}
     return found
 
 
 def third_party(*folders: str) -> set[str]:
-    tops = {
-        one.name.partition(".")[0]
-        for folder in folders
-        for path in files(".py", below=ROOT / folder)
-        for one in imports(tree_of(path))
-    }
-    local = {path.stem for folder in folders for path in files(".py", below=ROOT / folder)}
+    paths = [path for folder in folders for path in files(".py", below=ROOT / folder)]
+    tops = {one.name.partition(".")[0] for path in paths for one in imports(tree_of(path))}
+    local = {path.stem for path in paths}
     local |= {path.name for path in (ROOT / "tests").iterdir()}
     return {top for top in tops if top not in sys.stdlib_module_names and top not in OURS and top not in local}
 
@@ -59,9 +59,18 @@ def test_a_client_needs_msgspec_alone() -> None:
 
 def test_extras_bring_what_is_imported() -> None:
     base = names(PROJECT["dependencies"])
-    assert third_party("daemon") - {"pytest"} <= base | names(EXTRAS["daemon"])
+    layers = [path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "adapters"]
+    daemon = third_party(*(f"daemon/recollectd/{layer}" for layer in layers))
+    assert daemon - {"pytest"} <= base | names(EXTRAS["daemon"])
     assert third_party("bench") <= base | names(EXTRAS["bench"])
     assert third_party("daemon", "tests", "bench") <= base | names(EXTRAS["dev"])
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_needs_its_extra_alone(adapter: str) -> None:
+    needed = names(EXTRAS[adapter.replace("_", "-")])
+    assert third_party(f"daemon/recollectd/adapters/{adapter}") <= names(PROJECT["dependencies"]) | needed
+    assert needed <= names(EXTRAS["dev"])
 
 
 def test_dev_includes_daemon_and_bench() -> None:

@@ -16,7 +16,7 @@ LEFT_BY_TOOLS: Final = ("__pycache__", "build", "dist")
 
 def files(*suffixes: str, below: Path = ROOT) -> list[Path]:
     """Return the project's files with these suffixes (all text files without any), in order of their paths."""
-    found = [path for path in ROOT.iterdir() if path.is_file()] if below == ROOT else []
+    found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"] if below == ROOT else []
     for folder in (ROOT / name for name in FOLDERS) if below == ROOT else (below,):
         found += [path for path in folder.rglob("*") if path.is_file()]
     return sorted(path for path in found if _is_ours(path) and (path.suffix in suffixes or not suffixes))

@@ -69,7 +69,7 @@ def test_the_fixtures_come_with_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(tmp_path)],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(PACKAGES), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(PACKAGES), "PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
     )

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, final, type_check_only
 
+from typing_extensions import disjoint_base
+
 from recollectd._native.hot_reads import HotReads
 
 @type_check_only
@@ -27,6 +29,7 @@ class Ways(Protocol):
     def note_slow(self, elapsed_s: float, /) -> None:
         """The slowest of the writes that ended together took so long."""
 
+@disjoint_base
 class HotKind:
     """How the writes of one kind are read and made; in native code alone."""
 
@@ -71,6 +74,7 @@ class HotLane:
     def take(self, frame: bytes) -> None:
         """Carry out a frame."""
 
+@disjoint_base
 class HotWrite:
     """A write on its way: to the committer a `recollectd.server.pending.Pending`, to others in its lane a ticket."""
 

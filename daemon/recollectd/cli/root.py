@@ -36,6 +36,9 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "vector-space": "commands.memory:vector_space",
         "namespaces": "commands.daemon:namespaces",
     },
+    "For other programs": {
+        "mcp": "commands.mcp:mcp",
+    },
     "Moving in and out": {
         "import": "commands.transfer:import_command",
         "export": "commands.transfer:export_command",

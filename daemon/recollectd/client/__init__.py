@@ -4,7 +4,8 @@
         memory.state.put("profile", {"name": "Ada"}, ttl=3600)
         record = memory.state.get("profile")
 
-`errors` has every exception, `results` what calls return.
+`errors` has every exception, `results` what calls return; `agents` has what is made of these calls for agents and
+their teams.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from recollectd.protocol import errors
 from recollectd.protocol.errors import RecollectdError
 
 if TYPE_CHECKING:
+    from recollectd.client.agents.buffer import PersistentBufferMemory
     from recollectd.client.aio.client import AsyncClient
     from recollectd.client.aio.faces import AsyncTransaction
     from recollectd.client.aio.pipeline import AsyncPipeline
@@ -40,6 +42,7 @@ __all__ = [
     "Handle",
     "NewMemory",
     "NewMessage",
+    "PersistentBufferMemory",
     "Pipeline",
     "RecollectdError",
     "Transaction",
@@ -48,12 +51,14 @@ __all__ = [
     "results",
 ]
 
-# asyncio takes several times as long to import as the rest: programs that block do not pay for it.
+# asyncio takes several times as long to import as the rest: programs that block do not pay for it, nor do those that
+# need no buffer for its logging.
 _LAZY = {
     "AsyncClient": "recollectd.client.aio.client",
     "AsyncPipeline": "recollectd.client.aio.pipeline",
     "AsyncTransaction": "recollectd.client.aio.faces",
     "AsyncWatch": "recollectd.client.aio.watch",
+    "PersistentBufferMemory": "recollectd.client.agents.buffer",
 }
 
 

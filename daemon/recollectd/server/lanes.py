@@ -153,7 +153,7 @@ class Lane:
         for resume in waiters:
             resume()
 
-    def holds(self, ticket: Ticket) -> bool:
+    def holds(self, ticket: Ticket | HotWrite) -> bool:
         """Return whether a write is on its way here."""
         return ticket in self.tickets
 

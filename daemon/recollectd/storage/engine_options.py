@@ -136,6 +136,9 @@ def _family_options(family: Family, options: EngineOptions, cache: Cache, memtab
     made.set_level_compaction_dynamic_level_bytes(True)
     made.add_compact_on_deletion_collector_factory(DELETIONS_WINDOW, DELETIONS_TRIGGER, DELETIONS_SHARE)
     made.set_compression_type(DBCompressionType.lz4())
+    if family is Family.ENTRIES:
+        # Entries are fetched by positions that exist: in the last level, where nearly all lie, a filter tells nothing.
+        made.set_optimize_filters_for_hits(True)
     if family in _COMPRESSED_WELL:
         made.set_bottommost_compression_type(DBCompressionType.zstd())
         made.set_bottommost_compression_options(ZSTD_WINDOW_BITS_DEFAULT, ZSTD_LEVEL, 0, DICTIONARY_BYTES, True)

@@ -96,11 +96,14 @@ class Append(WriteOperation[messages.ConversationAppend]):
         entries: list[MessageEntry] = []
         stored: list[messages.MessageStored] = []
         caller_ids: list[int] = []
+        random = ""
         for index, message in enumerate(request.messages):
             position = head.next + len(entries)
             message_id = message.message_id
             if message_id is None:
-                message_id = ids.daemon_id(position, draft.draw_id()[-12:])
+                # One draw for all: the position tells them apart, and what neighbours share costs next to nothing.
+                random = random or draft.draw_id()[-12:]
+                message_id = ids.daemon_id(position, random)
                 # Who wrote asynchronously may send the id back before it can be found in applied state.
                 draft.put(ids.fact_key(self._key, head.incarnation, message_id), ids.Place(position, draft.time))
             else:
