@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent
 DEBUG = os.environ.get("RECOLLECTD_NATIVE_DEBUG") == "1"
 REQUIRED = os.environ.get("RECOLLECTD_REQUIRE_NATIVE") == "1"
-FLAGS = ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O2"]
+# Without -ffp-contract=off some machines round scores once where others round twice.
+FLAGS = [*(["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O2"]), "-ffp-contract=off"]
 
 
 def compiles(variable: str, suffix: str, source: str) -> bool:

@@ -31,8 +31,11 @@ BENCHES: Final = {
     "profile": "where the microseconds of an operation go, by function",
     "report": "a page of tables and plots from the rows of other benches",
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
+    "vectors": "vector search in process beside hnswlib and faiss: CPU at equal recall, memory, filters, bursts",
     "buffer": "a thousand agents' buffers: reads, persists, and bytes saved on disk",
     "fuzz": "hostile frames against the parser and the daemon",
+    "locomo": "recall of evidence turns: one search over words and vectors",
+    "keywords": "keyword search beside tantivy: time per query, exactness, adding",
     "locomo-import": "an import killed at random moments and run again",
 }
 

@@ -8,9 +8,40 @@ from msgspec import Raw
 
 from bench.crash.workload import Hints, Workload
 from recollectd.protocol import table
-from recollectd.protocol.messages import connection, conversations, logs, state, transactions
+from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions
+from recollectd.protocol.messages.fields import Message
 
 _NAMESPACE = ("fuzz", "a")
+
+
+def _memories() -> list[Message]:
+    vector = b"\0\0\x80\x3f" * 4
+    new = memories.NewMemory(
+        *("text", "id", "kind", Raw(table.encode({"a": 1})), 0.5, True, 1, (52.5, 13.4)),
+        *(("other",), "chat", {"vectors": vector}, 1_000_000),
+    )
+    search = memories.MemorySearch(
+        *(_NAMESPACE, "words", {"vectors": vector}, {"keyword": 2.0}, 'kind == "kind"', 5, "hybrid", 1, 0.5),
+        *(True, True, True, 1_000, 0.5, 0.5, 0.5, 0.5, b"cursor"),
+    )
+    return [
+        memories.SpaceCreate(_NAMESPACE, "vectors", 4, "cosine", "f32", "model"),
+        memories.SpaceAlias(_NAMESPACE, "alias", "vectors"),
+        memories.SpaceList(_NAMESPACE),
+        memories.MemoryAdd(_NAMESPACE, (new, new), True),
+        memories.MemoryReplace(_NAMESPACE, new, 1, True),
+        memories.MemoryGet(_NAMESPACE, ("id", "other"), True),
+        memories.MemoryForget(_NAMESPACE, "id", 1, True),
+        memories.MemorySupersede(_NAMESPACE, "id", "other", 1),
+        memories.MemoryDelete(_NAMESPACE, "id", 1),
+        memories.MemoryList(_NAMESPACE, "not (importance < 0.5)", True, 10, b"cursor", True),
+        memories.MemoryCount(_NAMESPACE, "place within [52, 13, 1e5]", True, b"cursor"),
+        memories.MemoryHistory(_NAMESPACE, "id", 10, 5),
+        search,
+        memories.MemorySearch(_NAMESPACE, "words"),
+        memories.MemoryContext(search, 100, 2),
+        memories.SpaceDrop(_NAMESPACE, "vectors"),
+    ]
 
 
 @cache
@@ -49,6 +80,7 @@ def corpus() -> list[bytes]:
         conversations.ConversationList(_NAMESPACE, 10, b"cursor"),
         conversations.ConversationHead(_NAMESPACE, "chat"),
         conversations.ConversationDelete(_NAMESPACE, "chat"),
+        *_memories(),
         transactions.Transaction(
             (transactions.RecordGuard(1, _NAMESPACE, "key", 5), transactions.RangeGuard(1, _NAMESPACE, 5)),
             (state.StatePut(_NAMESPACE, "key", value), logs.LogAppend(_NAMESPACE, "log", (value,))),

@@ -18,7 +18,10 @@ from typing import Any, Final
 from bench.latency import Percentiles, percentiles
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-_PACKAGES: Final = ("msgspec", "rocksdict", "uvloop", "zstandard", "psutil", "numpy", "Cython", "langgraph-checkpoint")
+_PACKAGES: Final = (
+    *("msgspec", "rocksdict", "uvloop", "zstandard", "psutil", "numpy", "Cython", "PyStemmer", "usearch"),
+    *("tantivy", "hnswlib", "faiss-cpu", "langgraph-checkpoint"),
+)
 _BLOCK: Final = b"\xa5" * 4096
 _FILE_BYTES: Final = 16 * 1024 * 1024
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from msgspec import Struct, structs
 
-from bench.crash import log_model
+from bench.crash import arms, log_model, memory_model, records
 from bench.crash.model import Model
 from bench.crash.records import Conversation, Key, Log, State, Version, difference
 from bench.crash.workload import SHORT_LIVED, SLIDING
@@ -19,6 +19,7 @@ from recollectd.protocol.errors import NotFound
 from recollectd.protocol.messages import connection as messages
 from recollectd.protocol.messages import conversations, logs, state
 from recollectd.protocol.messages.fields import Kind
+from recollectd.protocol.messages.memories import Memory
 
 Namespace = tuple[str, ...]
 SWEPT_TIMEOUT_S = 20.0
@@ -53,6 +54,7 @@ class Dump(NamedTuple):
     histories: dict[Key, HistoryOf]
     logs: dict[Key, LogOf]
     conversations: dict[Key, ConversationOf]
+    memories: dict[Key, Memory]
 
 
 async def take(
@@ -68,6 +70,7 @@ async def take(
     histories: dict[Key, HistoryOf] = {}
     found_logs: dict[Key, LogOf] = {}
     found_conversations: dict[Key, ConversationOf] = {}
+    memories: dict[Key, Memory] = {}
     for namespace in sorted({*listed, *namespaces}):
         async for record in scan(connection, namespace, rng.randint(1, 50)):
             states[int(Kind.STATE), namespace, record.key] = record
@@ -87,7 +90,9 @@ async def take(
             key = (int(Kind.CONVERSATION), namespace, conversation.info.conversation_id)
             assert key not in found_conversations, f"{key} is listed twice"
             found_conversations[key] = conversation
-    return Dump(tuple(listed), states, histories, found_logs, found_conversations)
+        async for memory in arms.listed(connection, namespace, rng.randint(1, 20)):
+            memories[int(Kind.MEMORY), namespace, memory.memory_id] = memory
+    return Dump(tuple(listed), states, histories, found_logs, found_conversations, memories)
 
 
 async def _namespaces(connection: AsyncConnection, rng: random.Random) -> AsyncIterator[Namespace]:
@@ -182,6 +187,7 @@ def expected(model: Model) -> Dump:
     histories: dict[Key, HistoryOf] = {}
     found_logs: dict[Key, LogOf] = {}
     found_conversations: dict[Key, ConversationOf] = {}
+    memories: dict[Key, Memory] = {}
     for key, record in model.records.items():
         if isinstance(record, State):
             if record.newest.value is not None:
@@ -190,9 +196,11 @@ def expected(model: Model) -> Dump:
         elif isinstance(record, Log):
             items = (logs.LogItem(record.first + index, *entry) for index, entry in enumerate(record.items))
             found_logs[key] = LogOf(log_model.info(key[2], record), tuple(items))
-        else:
+        elif isinstance(record, Conversation):
             found_conversations[key] = _conversation(key[2], record)
-    return Dump((), states, histories, found_logs, found_conversations)
+        elif isinstance(record, records.Memory) and record.text is not None:
+            memories[key] = memory_model.told(key[2], record)
+    return Dump((), states, histories, found_logs, found_conversations, memories)
 
 
 def _state(name: str, record: State) -> state.StateRecord:
@@ -221,7 +229,7 @@ def _conversation(name: str, record: Conversation) -> ConversationOf:
 
 def differences(wanted: Dump, found: Dump) -> Iterator[str]:
     """Yield what is missing, too much or different in a dump."""
-    for name in ("states", "histories", "logs", "conversations"):
+    for name in ("states", "histories", "logs", "conversations", "memories"):
         left: dict[Key, Any] = getattr(wanted, name)
         right: dict[Key, Any] = getattr(found, name)
         for key in sorted({*left, *right}):
@@ -231,7 +239,9 @@ def differences(wanted: Dump, found: Dump) -> Iterator[str]:
                 yield f"{name}: {key} should not exist: {right[key]!r:.300}"
             elif text := difference(_steady(key, left[key]), _steady(key, right[key])):
                 yield f"{name}: {key}{text}"
-    with_records = {key[1] for kind in (wanted.states, wanted.logs, wanted.conversations) for key in kind}
+    with_records = {
+        key[1] for kind in (wanted.states, wanted.logs, wanted.conversations, wanted.memories) for key in kind
+    }
     if missing := with_records - {*found.namespaces}:
         yield f"namespaces: {missing} are not listed"
     if len({*found.namespaces}) < len(found.namespaces):
@@ -261,6 +271,8 @@ async def check_walks(connection: AsyncConnection, dump: Dump, namespace: Namesp
     walk = scan(connection, namespace, rng.randint(1, 5), prefix=prefix, pattern=pattern, reverse=reverse)
     found = [record.key async for record in walk]
     trouble = [] if found == wanted else [f"scan of {query}: found {found}, expected {wanted}"]
+    remembered = [memory for key, memory in dump.memories.items() if key[1] == namespace]
+    trouble += await arms.check_arms(connection, remembered, namespace)
     counted = await connection.call(state.StateCount(namespace, prefix, pattern))
     if not isinstance(counted, messages.Counted) or (counted.count, counted.cursor) != (len(wanted), b""):
         trouble.append(f"count of {query}: {counted}, expected {len(wanted)}")

@@ -11,7 +11,7 @@ from bench.crash.model import Model, Played, time_in
 from bench.crash.records import Conversation, Key, Log, Record, State
 from bench.crash.sessions import Issue, Observation
 from recollectd.protocol.limits import TIME_US_MAX
-from recollectd.protocol.messages import conversations, logs, state, transactions
+from recollectd.protocol.messages import conversations, logs, memories, state, transactions
 from recollectd.protocol.messages.fields import Kind, Message, Reply
 
 
@@ -67,6 +67,19 @@ def keys_of(message: Message) -> Iterator[Key]:
             yield (int(Kind.CONVERSATION), message.namespace, message.conversation_id)
         case conversations.ConversationCreate(conversation_id=str(name)):
             yield (int(Kind.CONVERSATION), message.namespace, name)
+        case memories.MemoryAdd():
+            yield from (
+                (int(Kind.MEMORY), message.namespace, new.memory_id) for new in message.memories if new.memory_id
+            )
+        case memories.MemoryReplace():
+            yield (int(Kind.MEMORY), message.namespace, message.memory.memory_id or "")
+        case memories.MemoryForget() | memories.MemoryDelete():
+            yield (int(Kind.MEMORY), message.namespace, message.memory_id)
+        case memories.MemorySupersede():
+            yield (int(Kind.MEMORY), message.namespace, message.memory_id)
+            yield (int(Kind.MEMORY), message.namespace, message.superseded_by)
+        case memories.SpaceCreate():
+            yield (int(Kind.VECTOR_SPACE), message.namespace, message.name)
         case transactions.Transaction() | transactions.Batch():
             for operation in message.operations:
                 yield from keys_of(operation)

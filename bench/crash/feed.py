@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.crash.model import Model
-from bench.crash.records import Key, Log, Record, State
+from bench.crash.records import Key, Log, Memory, Record, Space, State
 from bench.crash.workload import SHARED
 from bench.wire import Connection, failure
 from recollectd.protocol import errors, table
@@ -70,4 +70,10 @@ def _tells(change: Change, record: Record | None) -> bool:
             return (change.version, change.data) == (newest.version, newest.value)
         gone = newest.value is None
         return change.version == newest.version and change.operation in (("delete", "expire") if gone else ("touch",))
+    if isinstance(record, Space):
+        return change.operation == "create"
+    if isinstance(record, Memory):
+        gone = record.text is None
+        allowed = ("delete",) if gone else ("put", "forget", "remember", "supersede")
+        return change.version == record.version and change.operation in allowed
     return change.version == (record.next if isinstance(record, Log) else len(record.items))

@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from bench.crash import conversation_model, log_model, state_model
+from bench.crash import conversation_model, log_model, memory_model, state_model
 from bench.crash.records import Context, Key, Operations, Record, Refused, Span, State, commit, difference
 from recollectd.protocol import errors
-from recollectd.protocol.messages import conversations, logs, state, transactions
+from recollectd.protocol.messages import conversations, logs, memories, state, transactions
 from recollectd.protocol.messages.connection import Done, ErrorReply, NamespaceConfigure
 from recollectd.protocol.messages.fields import Message, Reply
 
@@ -24,6 +24,7 @@ _PERFORM: Final[Operations] = {
     **state_model.OPERATIONS,
     **log_model.OPERATIONS,
     **conversation_model.OPERATIONS,
+    **memory_model.OPERATIONS,
 }
 
 
@@ -170,6 +171,10 @@ def time_in(message: Message, reply: object, seq: int) -> int | None:
         case state.StateStoredMany(stored=(first, *_)):
             return first.updated_at
         case conversations.ConversationCreated(created_at=time):
+            return time
+        case memories.MemoriesStored(memories=remembered):
+            return next((each.updated_at for each in remembered if not each.duplicate), None)
+        case memories.MemoryMarked(superseded_at=int(time)) if isinstance(message, memories.MemorySupersede):
             return time
         case conversations.MessagesStored(messages=stored):
             return next((each.stored_at for each in stored if not each.duplicate), None)

@@ -140,13 +140,13 @@ class Store:
     async def recover(self) -> None:
         """Start the daemon, sometimes killing it while it starts, until it is ready."""
         options = {**configurations.draw(self.rng), "history.count": self.history_count, "history.age_s": 0}
-        environment = {**self.layer.environment(), **configurations.draw_way(self.rng)}
+        way = configurations.draw_way(self.rng)
         while self.rng.random() < 0.25:
-            self.daemon.launch(options, environment)
+            self.daemon.launch(options, {**self.layer.environment(), **way})  # anew for each process
             await asyncio.sleep(self.rng.uniform(0.0, 0.6))
             self.layer.crash(self.daemon, self.rng)
             self.layer.note("kills during recovery")
-        seconds = await asyncio.to_thread(self.daemon.start, options, environment)
+        seconds = await asyncio.to_thread(self.daemon.start, options, {**self.layer.environment(), **way})
         self.recoveries += 1
         self.recovery_s_max = max(self.recovery_s_max, seconds)
 

@@ -96,7 +96,42 @@ class Conversation(NamedTuple):
         return self.revision
 
 
-Record = State | Log | Conversation
+class Memory(NamedTuple):
+    """A memory, also after its deletion (text None). noted: when it began to say its text, by commit and place."""
+
+    text: str | None
+    version: int
+    created_at: int
+    updated_at: Timed
+    revision: int
+    noted: tuple[int, int]
+    forgotten_at: Timed | None = None
+    superseded_at: Timed | None = None
+    superseded_by: str | None = None
+    vectors: dict[str, bytes] = {}  # noqa: RUF012  # never changed in place
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it is forgotten or superseded."""
+        return self.forgotten_at is not None or self.superseded_at is not None
+
+    def revision_at(self, time: int) -> int:
+        """The revision a reader is told: 0 where there is no memory."""
+        return 0 if self.text is None else self.revision
+
+
+class Space(NamedTuple):
+    """A vector space."""
+
+    dimensions: int
+    revision: int
+
+    def revision_at(self, time: int) -> int:
+        """The revision a reader is told."""
+        return self.revision
+
+
+Record = State | Log | Conversation | Memory | Space
 
 
 class Refused(Exception):

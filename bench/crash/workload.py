@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from bench.crash.memory_workload import MemoryWorkload
 from bench.crash.records import Key
 from recollectd.protocol.messages import conversations, logs, state, transactions
 from recollectd.protocol.messages.connection import NamespaceConfigure
@@ -56,7 +57,8 @@ class Workload:
         self._session = session
         self._hints = hints
         self._counter = 0
-        makers: list[tuple[int, Callable[[], Write]]] = [
+        self._memories = MemoryWorkload(self.rng)
+        makers: list[tuple[int, Callable[..., Write]]] = [
             (30, self._put),
             (5, self._put_many),
             (8, self._delete),
@@ -71,6 +73,11 @@ class Workload:
             (4, self._conversation_create),
             (14, self._conversation_append),
             (1, self._conversation_delete),
+            (12, self._memory(self._memories.add)),
+            (5, self._memory(self._memories.replace)),
+            (4, self._memory(self._memories.mark)),
+            (4, self._memory(self._memories.delete)),
+            (1, self._memory(self._memories.create_space)),
             (7, self._batch),
             (9, self._transaction),
         ]
@@ -225,6 +232,14 @@ class Workload:
         namespace, name, _ = self._shared(Kind.CONVERSATION, CONVERSATION_IDS, namespace)
         return conversations.ConversationDelete(namespace, name)
 
+    # Memories.
+
+    def _memory(self, make: Callable[[Namespace], Write]) -> Callable[[Namespace | None], Write]:
+        def anywhere(namespace: Namespace | None = None) -> Write:
+            return make(namespace or self.rng.choice(SHARED))
+
+        return anywhere
+
     # Several at once.
 
     def _operations(self, namespaces: list[Namespace]) -> tuple[Any, ...]:
@@ -242,6 +257,9 @@ class Workload:
             self._conversation_append,
             self._conversation_append,
             self._conversation_delete,
+            self._memory(self._memories.add),
+            self._memory(self._memories.replace),
+            self._memory(self._memories.delete),
         ]
         return tuple(self.rng.choice(makers)(self.rng.choice(namespaces)) for _ in range(self.rng.randint(1, 5)))
 

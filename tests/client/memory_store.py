@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Raw
 
+from client.memory_memories import FakeMemories
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import connection, conversations, logs, state
 from recollectd.protocol.messages import transactions as multi
@@ -15,13 +16,14 @@ from recollectd.protocol.messages.fields import Kind, Message, Reply
 NOW = 1_700_000_000_123_456
 
 
-class MemoryStore:
+class MemoryStore(FakeMemories):
     """Executes requests one at a time; `position` rises with each write, and times with it.
 
     page_items: the longest page it gives, so that tests see paging.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.position = 0
         self.page_items = 1_000_000
         self.records: dict[tuple[tuple[str, ...], str], state.StateRecord] = {}

@@ -122,7 +122,7 @@ def test_an_environment_read_is_found() -> None:
 # -- names on disk --------------------------------------------------------------------------------------------------
 
 # Names in the data folder that could be nothing else: written once, imported everywhere else.
-ON_DISK: Final = ("STORE", "STORE.creating", "ballast", ".segment", "spare-")
+ON_DISK: Final = ("STORE", "STORE.creating", "ballast", ".segment", "spare-", ".postings")
 
 
 @pytest.mark.parametrize("name", ON_DISK)
@@ -139,6 +139,7 @@ def test_names_on_disk_are_written_once(name: str) -> None:
 FIXED: Final = (
     *("protocol/frames.py", "protocol/errors.py", "protocol/messages/fields.py"),
     *("journal/format.py", "storage/keyspace.py", "storage/store_file.py", "storage/folder.py", "memory/commits.py"),
+    "storage/keywords/manifest.py",
 )
 
 

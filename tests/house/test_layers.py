@@ -41,7 +41,7 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
     "config": ("msgspec",),
     "_native": ("typing_extensions",),  # in stubs, which nobody runs
     "journal": ("msgspec", "zstandard"),
-    "storage": ("msgspec", "rocksdict"),
+    "storage": ("msgspec", "numpy", "rocksdict", "Stemmer", "usearch"),
     "memory": ("msgspec",),
     "server": ("msgspec", "uvloop", "psutil"),
     "testing": ("msgspec", "pytest"),
@@ -67,7 +67,7 @@ LAZY: Final = {
 }
 LAZY_LAYERS: Final = ("cli", "__main__")
 
-HEAVY: Final = ("uvloop", "rocksdict", "numpy", "zstandard", "psutil", "click", "usearch")
+HEAVY: Final = ("uvloop", "rocksdict", "numpy", "zstandard", "psutil", "click", "usearch", "Stemmer")
 BELOW: Final = ("config", "topology", "sizing", "_native", "journal", "storage", "memory", "server", "adapters", "cli")
 
 

@@ -24,10 +24,12 @@ EXTRAS: Final[dict[str, list[str]]] = PROJECT["optional-dependencies"]
 # Where a distribution's module has another name than its own with `_` for `-`.
 MODULE_OF: Final = {
     "cython": "Cython",
+    "faiss-cpu": "faiss",
     "google-adk": "google",
     "langgraph-checkpoint": "langgraph",
     "openai-agents": "agents",
     "pydantic-ai-slim": "pydantic_ai",
+    "pystemmer": "Stemmer",
 }
 ADAPTERS: Final = sorted(path.name for path in (PACKAGE / "adapters").iterdir() if (path / "__init__.py").exists())
 OURS: Final = ("recollectd", "bench", "support")

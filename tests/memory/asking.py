@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from recollectd.protocol.messages import connection, conversations, logs, state, transactions
+from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions
 from recollectd.protocol.messages.fields import Kind, Write
 from recollectd.storage.keyspace import record_key
 
@@ -101,6 +102,27 @@ def say(
 
 def chat(conversation_id: str, ns: tuple[str, ...] = NS, **fields: Any) -> conversations.ConversationHistory:
     return conversations.ConversationHistory(ns, conversation_id, **fields)
+
+
+# -- memories -------------------------------------------------------------------------------------------------------
+
+
+def vector(*components: float) -> bytes:
+    return struct.pack(f"<{len(components)}f", *components)
+
+
+def memory(text: str, memory_id: str | None = None, **fields: Any) -> memories.NewMemory:
+    metadata = fields.pop("metadata", None)
+    return memories.NewMemory(text, memory_id, metadata=None if metadata is None else raw(metadata), **fields)
+
+
+def add(*added: memories.NewMemory | str, ns: tuple[str, ...] = NS, if_new: bool = False) -> memories.MemoryAdd:
+    made = tuple(memory(each) if isinstance(each, str) else each for each in added)
+    return memories.MemoryAdd(ns, made, if_new)
+
+
+def space(name: str, dimensions: int = 2, ns: tuple[str, ...] = NS, **fields: Any) -> memories.SpaceCreate:
+    return memories.SpaceCreate(ns, name, dimensions, **fields)
 
 
 # -- several at once ------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from recollectd.storage.keyspace import PUT, SESSIONS_KEY, Family, Write, pack_n
 
 if TYPE_CHECKING:
     from recollectd.journal.interface import Journal
+    from recollectd.memory.memories.views import MemoryViews
     from recollectd.storage.engine import Engine
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class TestView:
         self.settled = settled
         self.position = engine.applied_seq
         self.store_id = STORE_ID
+        self.memories: MemoryViews | None = None
         self.touches: list[bytes] = []
 
     def touched(self, key: bytes, expires_at: int) -> None:

@@ -4,19 +4,44 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from memory.asking import NS, append, batch, configure, create, delete, message, put, say, touch, transaction
+from memory.asking import (
+    NS,
+    add,
+    append,
+    batch,
+    configure,
+    create,
+    delete,
+    key_of,
+    memory,
+    message,
+    put,
+    say,
+    space,
+    touch,
+    transaction,
+    vector,
+)
 from memory.harness import SECOND, START, Store
 from recollectd.memory.commits import SessionsForgotten
 from recollectd.memory.kind import Draft
+from recollectd.memory.memories.sweeps import PruneMemories
 from recollectd.memory.sequencer import Author
 from recollectd.memory.settings.events import HistoryPolicy
 from recollectd.memory.state.sweeps import Expire, Prune, Refresh, Sweep
 from recollectd.protocol.messages.connection import Done
 from recollectd.protocol.messages.conversations import ConversationDelete
 from recollectd.protocol.messages.logs import LogCopy, LogDelete, LogPopLast, LogTruncate
-from recollectd.storage.keyspace import Family
+from recollectd.protocol.messages.memories import (
+    MemoryDelete,
+    MemoryForget,
+    MemoryReplace,
+    MemorySupersede,
+    SpaceDrop,
+)
 
 SESSION: Final = START.to_bytes(8, "big") + b"sessions"
+REQUESTS: Final = 30
 POLICY: Final = HistoryPolicy(age_us=10 * SECOND)
 
 
@@ -36,7 +61,25 @@ class ForgetAnother(Sweep):
 def eventful() -> Store:
     """A store in whose journal every sort of event, and a refusal, has its place."""
     store = Store(policy=POLICY)
-    requests: list[Any] = [
+    requests: list[Any] = _requests()
+    assert len(requests) == REQUESTS
+    for number, request in enumerate(requests, start=1):
+        store.sequence(request, Author("ada", SESSION, number, max(1, number - 3), number))
+        store.apply()
+        store.now += SECOND // 10
+    store.run(Refresh([key_of("a")]))
+    store.now += 7 * SECOND
+    store.run(Expire())
+    store.now += 86_400 * SECOND
+    store.run(Prune(store.sequencer.policies))
+    store.run(PruneMemories(store.sequencer.policies))
+    store.run(PruneMemories(store.sequencer.policies))
+    store.run(ForgetAnother())
+    return store
+
+
+def _requests() -> list[Any]:
+    return [
         put("a", 1, ttl_us=5 * SECOND, sliding=True),
         put("b", 1),
         put("b", 2, if_version=9),
@@ -54,16 +97,17 @@ def eventful() -> Store:
         ConversationDelete(NS, "c"),
         LogDelete(NS, "m"),
         transaction(create("c"), say("c", message("3", "m")), put("t", 1), put("t", 2)),
+        space("mini"),
+        add(memory("Ada likes tea", "m", conversation_id="c", vectors={"mini": vector(1, 2)}), "It rains"),
+        add(memory("Ada likes cake", "n", ttl_us=5 * SECOND), if_new=True),
+        MemoryReplace(NS, memory("Ada likes milk", "m"), 1),
+        MemorySupersede(NS, "m", "n"),
+        MemoryForget(NS, "m"),
+        MemoryReplace(NS, memory("Ada likes coffee", "m"), keep_expiry=True),
+        MemoryReplace(NS, memory("Ada likes nothing", "m")),
+        MemoryDelete(NS, "m"),
+        add(memory("It snows", "p")),
+        MemoryReplace(NS, memory("It pours", "p")),
+        SpaceDrop(NS, "mini"),
         batch(put("t", 3), put("t", 4, if_version=99), append("l", "x")),
     ]
-    for number, request in enumerate(requests, start=1):
-        store.sequence(request, Author("ada", SESSION, number, max(1, number - 3), number))
-        store.apply()
-        store.now += SECOND // 10
-    store.run(Refresh([key for key in store.engine.families[Family.HEADS] if key.endswith(b"a")]))
-    store.now += 7 * SECOND
-    store.run(Expire())
-    store.now += 86_400 * SECOND
-    store.run(Prune(store.sequencer.policies))
-    store.run(ForgetAnother())
-    return store

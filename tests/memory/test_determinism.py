@@ -141,6 +141,10 @@ def test_every_event_can_be_told_in_words(store: Store) -> None:
         "create",
         "configure",
         "forget sessions",
+        "forget",
+        "supersede",
+        "drop",
+        "note",
     }
     fields = {"event", "kind", "namespace", "key", "operation", "version", "data_bytes"}
     assert set().union(*told) == fields, "never a value"

@@ -21,6 +21,8 @@ from recollectd.memory.conversations import events as conversations
 from recollectd.memory.conversations import ids
 from recollectd.memory.kind import Event
 from recollectd.memory.logs import events as logs
+from recollectd.memory.memories import events as memories
+from recollectd.memory.memories import heads
 from recollectd.memory.sessions import Sessions
 from recollectd.memory.settings import events as settings
 from recollectd.memory.state import events as state
@@ -45,6 +47,15 @@ MESSAGES: Final = (
     conversations.MessageEntry("0000000001-0123456789ab", "assistant", "Hello", AT + 3_000_000),
 )
 
+MEMORY: Final = keyspace.record_key(Kind.MEMORY, NS, "m")
+MEMORY_HEAD: Final = heads.MemoryHead(
+    5, 2, 77, AT, AT + 1, AT + 9, 8, True, True, 300, "c", 4, b"0" * 32, AT + 5, AT + 6, "n", True
+)
+MEMORY_BODY: Final = heads.MemoryBody(
+    "Ada likes tea", "fact", raw({"n": 1}), 0.5, True, AT - 1, (52.5, 13.4), ("m-1",), "c"
+)
+SPACE_HEAD: Final = heads.SpaceHead(384, "cosine", "i8", "a model", AT, 70, 71, "other")
+
 EVENTS: Final[tuple[Event, ...]] = (
     state.Written(KEY, STATE_HEAD, raw({"a": b"\0"}), AT + 4, 1),
     state.Removed(KEY, STATE_HEAD, True, AT + 4, 1),
@@ -57,6 +68,15 @@ EVENTS: Final[tuple[Event, ...]] = (
     conversations.Created(CHAT, CHAT_HEAD),
     conversations.MessagesAppended(CHAT, CHAT_HEAD, 0, MESSAGES, (0,), AT // 1_000_000),
     conversations.ConversationDeleted(CHAT, 0, 2, 12, AT // 1_000_000, True),
+    memories.MemoryWritten(MEMORY, MEMORY_HEAD, raw(["text"]), raw({"mini": [3, b"\0\0\x80\x3f"]}), AT + 4, 1),
+    memories.MemoryRemoved(MEMORY, MEMORY_HEAD, True, AT + 4, 1),
+    memories.MemoryHidden(MEMORY, MEMORY_HEAD),
+    memories.MemoryPruned(MEMORY, MEMORY_HEAD, 1),
+    memories.MemoryPurged(MEMORY, 2, 5),
+    memories.ThreadGrown(heads.thread_key(MEMORY, "c"), heads.ThreadHead(5)),
+    memories.TextNoted(heads.text_key(MEMORY, b"0" * 32), heads.TextHead(("m", "n"))),
+    memories.SpaceSet(keyspace.kind_prefix(Kind.VECTOR_SPACE, NS, "mini"), SPACE_HEAD),
+    memories.SpaceDropped(keyspace.kind_prefix(Kind.VECTOR_SPACE, NS, "mini")),
     settings.SettingsChanged(keyspace.kind_prefix(Kind.SETTINGS, NS), settings.HistoryPolicy(3, 4)),
     SessionsForgotten(b"", (SESSION,)),
 )
@@ -83,6 +103,10 @@ def keys() -> dict[str, bytes]:
         "log": LOG,
         "conversation": CHAT,
         "settings": keyspace.kind_prefix(Kind.SETTINGS, NS),
+        "memory": MEMORY,
+        "vectors": heads.vectors_key(MEMORY),
+        "place in a conversation": keyspace.thread_row_key(keyspace.path(heads.thread_key(MEMORY, "c")), 4),
+        "change": keyspace.change_key(77, MEMORY),
         "prefix": keyspace.kind_prefix(Kind.STATE, NS, "k\0"),
         "after prefix": keyspace.after_prefix(keyspace.kind_prefix(Kind.STATE, NS)),
         "path": keyspace.path(KEY),
@@ -93,6 +117,7 @@ def keys() -> dict[str, bytes]:
         "session": keyspace.session_key(SESSION),
         "applied": keyspace.APPLIED_KEY,
         "sessions": keyspace.SESSIONS_KEY,
+        "changes trimmed": keyspace.CHANGES_TRIMMED_KEY,
     }
 
 
@@ -101,6 +126,12 @@ def rows() -> dict[str, bytes]:
         "state head": table.encode(STATE_HEAD),
         "log head": table.encode(LOG_HEAD),
         "conversation head": table.encode(CHAT_HEAD),
+        "memory head": table.encode(MEMORY_HEAD),
+        "memory": table.encode(MEMORY_BODY),
+        "vectors": bytes(heads.pack_vectors({"mini": heads.StoredVector(3, b"\0\0\x80\x3f")})),
+        "conversation of memories": table.encode(heads.ThreadHead(5)),
+        "memories of a text": table.encode(heads.TextHead(("m", "n"))),
+        "space head": table.encode(SPACE_HEAD),
         "settings head": table.encode(settings.HistoryPolicy(3, 4)),
         "version": state.pack_version(state.VersionRow(AT, AT + 1, AT + 2, False, bytes(raw("value")))),
         "deletion": state.pack_version(state.VersionRow(AT, AT + 1, 0, True, b"")),
@@ -155,6 +186,10 @@ def test_golden_rows_decode(golden: dict[str, Any]) -> None:
     held = {name: bytes.fromhex(row) for name, row in golden["rows"].items()}
     assert state.decode_head(held["state head"]) == STATE_HEAD
     assert logs.decode_head(held["log head"]) == LOG_HEAD
+    assert heads.decode_head(held["memory head"]) == MEMORY_HEAD
+    assert heads.decode_body(held["memory"]) == MEMORY_BODY
+    assert heads.decode_space(held["space head"]) == SPACE_HEAD
+    assert heads.unpack_vectors(held["vectors"]) == {"mini": (3, b"\0\0\x80\x3f")}
     assert conversations.decode_head(held["conversation head"]) == CHAT_HEAD
     assert state.unpack_version(held["version"]) == (AT, AT + 1, AT + 2, False, b"\xa5value")
     assert state.unpack_version(held["deletion"]) == (AT, AT + 1, 0, True, b"")
@@ -181,7 +216,11 @@ def test_golden_keys_come_apart(golden: dict[str, Any]) -> None:
 def test_every_event_and_head_has_an_example_that_sets_every_field() -> None:
     """A field left at its default could be moved or dropped without its golden bytes saying so."""
     assert {type(event) for event in EVENTS} == {*commits.APPLY, SessionsForgotten}
-    examples = (*EVENTS, STATE_HEAD, LOG_HEAD, CHAT_HEAD, MESSAGES[0], settings.HistoryPolicy(3, 4), commit_of())
+    examples = (
+        *(STATE_HEAD, LOG_HEAD, CHAT_HEAD, MEMORY_HEAD, MEMORY_BODY, SPACE_HEAD),
+        *(heads.ThreadHead(5), heads.TextHead(("m",)), MESSAGES[0], settings.HistoryPolicy(3, 4)),
+        *(*EVENTS, commit_of()),
+    )
     left = {
         (type(example).__name__, field.name)
         for example in examples
@@ -216,5 +255,14 @@ def test_tags_stay_as_they_are() -> None:
         33: "MessagesAppended",
         34: "ConversationDeleted",
         64: "SettingsChanged",
+        96: "MemoryWritten",
+        97: "MemoryRemoved",
+        98: "MemoryHidden",
+        99: "MemoryPruned",
+        100: "MemoryPurged",
+        101: "ThreadGrown",
+        102: "TextNoted",
+        112: "SpaceSet",
+        113: "SpaceDropped",
         80: "SessionsForgotten",
     }

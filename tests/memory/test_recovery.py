@@ -9,7 +9,7 @@ import pytest
 from memory.asking import configure, get, key_of, plain, put
 from memory.engine import MemoryEngine, records
 from memory.harness import START, ListJournal, Store
-from memory.stories import POLICY, SESSION, eventful
+from memory.stories import POLICY, REQUESTS, SESSION, eventful
 from recollectd.memory import recovery
 from recollectd.memory.recovery import Recovered, ViewAheadError, recover
 from recollectd.memory.sessions import Sessions
@@ -41,7 +41,7 @@ def test_from_every_durable_point_to_the_same_end() -> None:
             assert found.replayed == end - records_seq
             assert found.policies.of(key_of("k")).count == 2
             assert len(found.sessions) == 1
-            for number in range(15, 19):
+            for number in range(REQUESTS - 3, REQUESTS + 1):
                 outcome = found.sessions.outcome(SESSION, number, number)
                 assert outcome is not None
                 assert outcome == store.sessions.outcome(SESSION, number, number)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from recollectd.protocol.messages import conversations, fields, logs, state, transactions
-from support.message_examples import REQUESTS
+import msgspec
+
+from recollectd.protocol.messages import conversations, fields, logs, memories, state, transactions
+from support.message_examples import MEMORY_NEW, REQUESTS
 from support.wire import NAMESPACE, put, raw
 
 # What they need, so that each changes something.
@@ -15,6 +17,8 @@ NEEDED: Final[tuple[fields.Write, ...]] = (
     put("coordination:a", 0),
     logs.LogAppend(NAMESPACE, "events", tuple(raw(index) for index in range(9))),
     conversations.ConversationCreate(NAMESPACE, "chat-1"),
+    memories.SpaceCreate(NAMESPACE, "mini", 2),
+    memories.MemoryAdd(NAMESPACE, (memories.NewMemory("Ada", "fact-1"), memories.NewMemory("Bob", "fact-2"))),
 )
 
 
@@ -35,6 +39,18 @@ def _executable(request: fields.Write) -> fields.Write:
             return state.StateDeletePrefix(NAMESPACE, "coordination:")
         case conversations.ConversationCreate():
             return conversations.ConversationCreate(NAMESPACE)
+        case memories.MemoryAdd():
+            return memories.MemoryAdd(NAMESPACE, (msgspec.structs.replace(MEMORY_NEW, memory_id="fact-3"),))
+        case memories.MemoryReplace():
+            return memories.MemoryReplace(NAMESPACE, memories.NewMemory("Eve", "fact-1"))
+        case memories.MemoryForget():
+            return memories.MemoryForget(NAMESPACE, "fact-1")
+        case memories.MemorySupersede():
+            return memories.MemorySupersede(NAMESPACE, "fact-1", "fact-2")
+        case memories.MemoryDelete():
+            return memories.MemoryDelete(NAMESPACE, "fact-2")
+        case memories.SpaceCreate():
+            return memories.SpaceCreate(NAMESPACE, "midi", 2)
         case transactions.Transaction():
             return transactions.Transaction((), (put("profile", 1), logs.LogDelete(NAMESPACE, "events")))
     return request

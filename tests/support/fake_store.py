@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from msgspec import Raw
 
 from recollectd.protocol import errors
-from recollectd.protocol.messages import connection, conversations, logs, state, transactions
+from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions
 from recollectd.protocol.messages.fields import Message, Write
 
 T = TypeVar("T")
@@ -85,6 +85,12 @@ class FakeStore:
     def _StatusRequest(self, request: connection.StatusRequest) -> connection.Status:
         daemon = {"version": "9.9", "uptime_s": 1.5, "commits": 1_234_567, "pid": 12_345, "journal_bytes": 64 << 20}
         return connection.Status({"daemon": daemon, "empty": {}})
+
+    def _SpaceList(self, request: memories.SpaceList) -> memories.Spaces:
+        return memories.Spaces(())
+
+    def _MemoryList(self, request: memories.MemoryList) -> memories.MemoryPage:
+        return memories.MemoryPage((), b"", 0)
 
     def _NamespaceList(self, request: connection.NamespaceList) -> connection.NamespacePage:
         known = {namespace for kind in (self.states, self.logs, self.talks) for namespace, _ in kind}

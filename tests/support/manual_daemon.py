@@ -43,6 +43,31 @@ class _Watched(Daemon):
         self.failures.append(error)
 
 
+class NoViews:
+    """In place of the views over memories, whose threads no test could hold."""
+
+    fatal: Any = None
+
+    def follow(self, applied: Any) -> None:
+        """Nothing follows."""
+
+    def refuse(self, operation: Any) -> None:
+        """Nothing is refused."""
+
+    def trim(self) -> list[Any]:
+        """Nothing is dropped."""
+        return []
+
+    def start(self) -> None:
+        """There are no threads."""
+
+    checkpoint = close = start
+
+    def status(self) -> dict[str, Any]:
+        """There are no figures."""
+        return {}
+
+
 class ManualDaemon:
     """A daemon on a loop, a journal, an engine and a clock of the test's."""
 
@@ -75,7 +100,7 @@ class ManualDaemon:
         folder = SimpleNamespace(store_id=STORE_ID, store=SimpleNamespace(shard_labels=config.shards.labels))
         policies = Policies(HistoryPolicy(config.history.count, config.history.age_s * 1_000_000))
         recovered = Recovered(sessions or Sessions(), 0, policies, 0)
-        parts: Any = (folder, self.disk, self.journal, self.engine, recovered, 0.0)
+        parts: Any = (folder, self.disk, self.journal, self.engine, recovered, NoViews(), 0.0)
         self.daemon = _Watched(self.loop, config, OpenStore(*parts))
         self._peers: list[Peer] = []
 

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from recollectd.protocol.messages import connection, conversations, fields, logs, state, transactions
+from recollectd.protocol.messages import connection, conversations, fields, logs, memories, state, transactions
 
 NAMESPACE: Final = ("acme", "assistant-7")
 BELOW: Final = ("acme", "assistant-8")
@@ -32,6 +32,64 @@ LOG_INFO: Final = logs.LogInfo("events", 2, 9, AT, LATER, 78)
 MESSAGE_NEW: Final = conversations.NewMessage("user", "Hello", "m-1", AT, METADATA)
 CONVERSATION_INFO: Final = conversations.ConversationInfo("chat-1", AT, LATER, 2, METADATA, 79)
 ERROR: Final = connection.ErrorReply(202, "the record is at version 5, not 4", "if_version", 250, "e-17")
+VECTOR: Final = b"\x00\x00\x80\x3f\x00\x00\x00\xc0"
+FILTER: Final = 'kind == "fact" and metadata.session >= 3'
+MEMORY_NEW: Final = memories.NewMemory(
+    "Ada likes tea",
+    "fact-1",
+    "fact",
+    METADATA,
+    0.5,
+    True,
+    AT,
+    (52.5, 13.4),
+    ("m-1",),
+    "chat-1",
+    {"mini": VECTOR},
+    3_600_000_000,
+)
+MEMORY: Final = memories.Memory(
+    "fact-1",
+    "Ada likes tea",
+    5,
+    AT,
+    LATER,
+    77,
+    "fact",
+    METADATA,
+    0.5,
+    True,
+    AT,
+    (52.5, 13.4),
+    ("m-1",),
+    "chat-1",
+    4,
+    LATER + 1,
+    LATER + 2,
+    LATER + 3,
+    "fact-2",
+    {"mini": VECTOR},
+)
+SEARCH: Final = memories.MemorySearch(
+    NAMESPACE,
+    "tea",
+    {"mini": VECTOR},
+    {"keyword": 2.0},
+    FILTER,
+    7,
+    "hybrid",
+    AT,
+    0.25,
+    True,
+    True,
+    True,
+    3_600_000_000,
+    0.5,
+    0.75,
+    0.25,
+    0.5,
+    b"cursor",
+)
 RECORD_GUARD: Final = transactions.RecordGuard(1, NAMESPACE, "profile", 77)
 RANGE_GUARD: Final = transactions.RangeGuard(2, NAMESPACE, 70, LATER)
 
@@ -67,6 +125,21 @@ REQUESTS: Final[tuple[fields.Message, ...]] = (
     conversations.ConversationList(NAMESPACE, 5, b"cursor"),
     conversations.ConversationHead(NAMESPACE, "chat-1"),
     conversations.ConversationDelete(NAMESPACE, "chat-1"),
+    memories.MemoryAdd(NAMESPACE, (MEMORY_NEW, memories.NewMemory("Grüße")), True),
+    memories.MemoryReplace(NAMESPACE, MEMORY_NEW, 3, True),
+    memories.MemoryGet(NAMESPACE, ("fact-1", "fact-2"), True),
+    memories.MemoryForget(NAMESPACE, "fact-1", 3, True),
+    memories.MemorySupersede(NAMESPACE, "fact-1", "fact-2", 3),
+    memories.MemoryDelete(NAMESPACE, "fact-1", 3),
+    memories.MemoryList(NAMESPACE, FILTER, True, 7, b"cursor", True),
+    memories.MemoryCount(NAMESPACE, FILTER, True, b"cursor"),
+    memories.MemoryHistory(NAMESPACE, "fact-1", 3, 9),
+    SEARCH,
+    memories.MemoryContext(SEARCH, 500, 2),
+    memories.SpaceCreate(NAMESPACE, "mini", 2, "dot", "f32", "a model"),
+    memories.SpaceList(NAMESPACE),
+    memories.SpaceDrop(NAMESPACE, "mini"),
+    memories.SpaceAlias(NAMESPACE, "current", "mini"),
     transactions.Transaction((RECORD_GUARD, RANGE_GUARD), (PUT, logs.LogDelete(NAMESPACE, "events"))),
     transactions.Batch((state.StateDelete(NAMESPACE, "profile"), conversations.ConversationCreate(NAMESPACE))),
     transactions.Watch(NAMESPACE, "coordination:", (1, 3), 70, True),
@@ -109,6 +182,28 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
     ),
     CONVERSATION_INFO,
     conversations.ConversationPage((CONVERSATION_INFO,), b"cursor"),
+    memories.MemoriesStored((memories.MemoryStored("fact-1", 5, AT, LATER, True),)),
+    memories.Memories((MEMORY, None)),
+    memories.MemoryMarked(5, AT, LATER),
+    memories.MemoryPage((MEMORY,), b"cursor", LATER),
+    memories.MemoryVersions((memories.MemoryVersion(6, LATER, None), memories.MemoryVersion(5, AT, MEMORY_NEW)), 4, 2),
+    memories.MemoryResults(
+        (
+            memories.MemoryResult(
+                MEMORY,
+                0.5,
+                (memories.ScoreDetail("keyword", 2, 3.5, 0.75, 2.0),),
+                0.5,
+                0.25,
+                1.25,
+                0.125,
+                ((0, 3), (10, 13)),
+            ),
+        ),
+        b"cursor",
+    ),
+    memories.ContextText("[2026-01-31] Ada likes tea", ("fact-1",), 7),
+    memories.Spaces((memories.Space("mini", 2, "dot", "f32", "a model", AT, "other"),)),
     transactions.Results((STORED, connection.Deleted(1), ERROR)),
     transactions.Watching(70),
     transactions.Changes(

@@ -31,6 +31,9 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "state": "commands.state:state",
         "log": "commands.log:log",
         "conversation": "commands.conversation:conversation",
+        "memory": "commands.memory:memory",
+        "search": "commands.memory:search",
+        "vector-space": "commands.memory:vector_space",
         "namespaces": "commands.daemon:namespaces",
     },
     "For other programs": {
@@ -114,7 +117,7 @@ SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 1
 @click.group(PROGRAM, cls=Root, epilog=EPILOG, context_settings=SETTINGS)
 @click.version_option(recollectd.__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def root() -> None:
-    """The memory of AI agents, as a daemon: state, logs and conversations in one durable, ordered, atomic store.
+    """The memory of AI agents, as a daemon: state, logs, conversations, memories in one atomic store.
 
     `recollectd demo` shows it at work. `recollectd serve --data DIR` runs a daemon; the other commands speak to one
     by --socket, --url or the variable RECOLLECTD_URL.

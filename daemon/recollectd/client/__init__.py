@@ -18,8 +18,9 @@ from recollectd.client.blocking.faces import Transaction
 from recollectd.client.blocking.pipeline import Pipeline
 from recollectd.client.blocking.watch import Watch
 from recollectd.client.collecting import Batch
+from recollectd.client.embedding import Embedding
 from recollectd.client.handles import Handle
-from recollectd.client.results import NewMessage
+from recollectd.client.results import NewMemory, NewMessage
 from recollectd.protocol import errors
 from recollectd.protocol.errors import RecollectdError
 
@@ -37,7 +38,9 @@ __all__ = [
     "AsyncWatch",
     "Batch",
     "Client",
+    "Embedding",
     "Handle",
+    "NewMemory",
     "NewMessage",
     "PersistentBufferMemory",
     "Pipeline",

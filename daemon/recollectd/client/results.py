@@ -179,12 +179,139 @@ class ConversationInfo(Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, Any] | None = None
 
 
+class NewMemory(Struct, frozen=True, omit_defaults=True):
+    """A memory to add; without `memory_id` the daemon gives one. See Memories.add."""
+
+    text: str
+    memory_id: str | None = None
+    kind: str = ""
+    metadata: dict[str, Any] | None = None
+    importance: float | None = None
+    pinned: bool = False
+    valid_at: Moment | None = None
+    place: tuple[float, float] | None = None
+    derived_from: tuple[str, ...] = ()
+    conversation_id: str | None = None
+    vectors: dict[str, Any] | None = None
+    ttl: float | None = None
+
+
+class StoredMemory(Struct, frozen=True, omit_defaults=True):
+    """A memory that was stored; `duplicate`: nothing was written, this memory says the same."""
+
+    memory_id: str
+    version: int
+    created_at: str
+    updated_at: str
+    duplicate: bool = False
+
+
+class Memory(Struct, frozen=True, omit_defaults=True):
+    """A memory. position: its place in its conversation, from 0; vectors: by space, None where not asked for."""
+
+    memory_id: str
+    text: str
+    version: int
+    created_at: str
+    updated_at: str
+    kind: str = ""
+    metadata: dict[str, Any] | None = None
+    importance: float | None = None
+    pinned: bool = False
+    valid_at: str | None = None
+    place: tuple[float, float] | None = None
+    derived_from: tuple[str, ...] = ()
+    conversation_id: str | None = None
+    position: int = 0
+    expires_at: str | None = None
+    forgotten_at: str | None = None
+    superseded_at: str | None = None
+    superseded_by: str | None = None
+    vectors: dict[str, list[float]] | None = None
+
+
+class MemoryPage(Struct, frozen=True):
+    """Some memories of a walk; an empty `cursor` means that there are no more."""
+
+    memories: list[Memory]
+    cursor: bytes
+
+
+class MemoryVersion(Struct, frozen=True):
+    """One version of a memory, without vectors; with `memory` None it was absent from `updated_at` on."""
+
+    version: int
+    updated_at: str
+    memory: NewMemory | None
+
+
+class ScoreDetail(Struct, frozen=True):
+    """What one arm of a search said of a result: `keyword`, or a vector space.
+
+    rank: its place there, from 1; raw: the arm's own score; normalised: between the worst (0) and the best (1) of those
+    it looked at; weight: of the arm.
+    """
+
+    arm: str
+    rank: int
+    raw: float
+    normalised: float
+    weight: float
+
+
+class ScoreDetails(Struct, frozen=True):
+    """How a score came to be: the weighted mean of the arms' normalised scores plus `neighbours`, times the factors."""
+
+    arms: list[ScoreDetail]
+    neighbours: float
+    speaker: float
+    recency: float
+    importance: float
+
+
+class MemoryHit(Struct, frozen=True, omit_defaults=True):
+    """A result of a search. With `explain`, also how its score came to be and where its text has words of the query."""
+
+    memory: Memory
+    score: float
+    score_details: ScoreDetails | None = None
+    highlights: list[tuple[int, int]] | None = None
+
+
+class MemoryHits(Struct, frozen=True):
+    """Results of a search, the best first; an empty `cursor` means that there are no more."""
+
+    hits: list[MemoryHit]
+    cursor: bytes
+
+
+class MemoryContext(Struct, frozen=True):
+    """Memories put together within a budget: one a line with its date, in the order of time."""
+
+    text: str
+    memory_ids: tuple[str, ...]
+    tokens: int
+
+
+class VectorSpace(Struct, frozen=True, omit_defaults=True):
+    """A vector space, or with `alias_of` a name that stands for one."""
+
+    name: str
+    dimensions: int
+    metric: str
+    precision: str
+    model: str
+    created_at: str
+    alias_of: str = ""
+
+
 class Change(Struct, frozen=True):
     """One change a watch tells of.
 
-    kind: `state`, `log`, `conversation` or `settings`; operation: put, delete, expire, touch, append, truncate, create
-    or configure; version: a state record's version, a log's or conversation's next position; data: with
-    `values=True` the state's value, or the list of appended items or messages.
+    kind: `state`, `log`, `conversation`, `memory`, `vector_space` or `settings`; operation: put, delete, expire, touch,
+    append, truncate, create, forget, remember, supersede, alias, drop or configure; version: a state record's or
+    memory's version, a log's or conversation's next position; data: with `values=True` the state's value, or the list
+    of appended items or messages.
     """
 
     position: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recollectd.protocol.messages import conversations, logs, state
+from recollectd.protocol.messages import conversations, logs, memories, state
 from recollectd.protocol.messages.fields import Kind, Message
 
 
@@ -25,4 +25,6 @@ def _target(request: Message) -> tuple[Kind, tuple[str, ...], str] | None:
             | conversations.ConversationDelete()
         ):
             return Kind.CONVERSATION, request.namespace, request.conversation_id
+        case memories.MemoryForget() | memories.MemoryDelete() | memories.MemoryHistory():
+            return Kind.MEMORY, request.namespace, request.memory_id
     return None

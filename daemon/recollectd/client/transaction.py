@@ -8,7 +8,7 @@ from recollectd.client.calls import Call, Face, Style
 from recollectd.client.collecting import Writes
 from recollectd.client.kinds.everything import Everything
 from recollectd.protocol import errors, limits
-from recollectd.protocol.messages import connection, conversations, logs, state
+from recollectd.protocol.messages import connection, conversations, logs, memories, state
 from recollectd.protocol.messages import transactions as messages
 from recollectd.protocol.messages.fields import Kind, Message, Reply
 
@@ -60,6 +60,13 @@ class Recorder:
                 self._unwritten(Kind.CONVERSATION, request.namespace, request.conversation_id)
             case conversations.ConversationList():
                 self._unwritten_kind(Kind.CONVERSATION, request.namespace)
+            case memories.MemoryGet():
+                for memory_id in request.memory_ids:
+                    self._unwritten(Kind.MEMORY, request.namespace, memory_id)
+            case memories.MemoryHistory():
+                self._unwritten(Kind.MEMORY, request.namespace, request.memory_id)
+            case memories.MemoryList() | memories.MemoryCount():
+                self._unwritten_kind(Kind.MEMORY, request.namespace)
             case connection.Ping():
                 pass
             case _:
@@ -99,6 +106,13 @@ class Recorder:
                 self._guard(Kind.CONVERSATION, request.namespace, request.conversation_id, _revision(reply))
             case conversations.ConversationList():
                 self._guard_range(Kind.CONVERSATION, request.namespace, position)
+            case memories.MemoryGet():
+                for memory_id, memory in zip(request.memory_ids, reply.memories, strict=False):
+                    self._guard(Kind.MEMORY, request.namespace, memory_id, 0 if memory is None else memory.revision)
+            case memories.MemoryHistory():
+                self._guard_range(Kind.MEMORY, request.namespace, position)
+            case memories.MemoryList() | memories.MemoryCount():
+                self._guard_range(Kind.MEMORY, request.namespace, position, reply.valid_until)
         answer: Reply = reply
         return answer
 
@@ -152,6 +166,13 @@ class Recorder:
                 self._write(Kind.CONVERSATION, written.namespace, written.conversation_id)
             case conversations.ConversationCreate() as written:
                 self._write(Kind.CONVERSATION, written.namespace, written.conversation_id or "")
+            case memories.MemoryAdd(namespace, added):
+                for memory in added:
+                    self._write(Kind.MEMORY, namespace, memory.memory_id or "")
+            case memories.MemoryReplace(namespace, memory):
+                self._write(Kind.MEMORY, namespace, memory.memory_id or "")
+            case memories.MemoryForget() | memories.MemorySupersede() | memories.MemoryDelete() as written:
+                self._write(Kind.MEMORY, written.namespace, written.memory_id)
 
     def _write_state(self, namespace: Namespace, key: str, pending: state.StateRecord | state.Absent) -> None:
         self._pending[namespace, key] = pending

@@ -27,6 +27,7 @@ from recollectd.storage.keyspace import Family, Write
 if TYPE_CHECKING:
     from recollectd._native.hot_reads import HotReads
     from recollectd._native.value_cache import ValueCache
+    from recollectd.memory.memories.views import MemoryViews
     from recollectd.memory.settings.events import HistoryPolicy
 
 NEVER: Final = 0  # "no expiry", in heads and events
@@ -119,6 +120,7 @@ class View(Protocol):
     settled: int  # of the last applied commit: what is applied later was not written before
     position: int
     store_id: bytes
+    memories: MemoryViews | None  # keywords and vectors, where there are any
 
     def touched(self, key: bytes, expires_at: int) -> None:
         """Say that a sliding record was read: its life is extended later, by an event, and delays nobody."""
@@ -222,8 +224,16 @@ class Description(NamedTuple):
 EventFunctions = tuple[Apply, Callable[[Any], Description]]
 
 
+def _nothing_more(facts: Facts, key: bytes) -> Sequence[bytes]:
+    return ()
+
+
 class KindSpec(NamedTuple):
-    """Everything about one kind of record. follows: the events that change what the value cache may hold."""
+    """Everything about one kind of record.
+
+    follows: the events that change what the value cache may hold; settle_expiry: makes an expiry that has come an
+    event, for records that the expiry index names; expiry_needs: the rows that takes beside the record's head.
+    """
 
     kind: Kind
     head: type[Head]
@@ -231,3 +241,5 @@ class KindSpec(NamedTuple):
     follows: dict[type[Event], Follow]
     writes: dict[type[WriteRequest], type[WriteOperation[Any]]]
     reads: dict[type[Request], type[ReadOperation[Any]]]
+    settle_expiry: Callable[[Draft, bytes], object] | None = None
+    expiry_needs: Callable[[Facts, bytes], Sequence[bytes]] = _nothing_more

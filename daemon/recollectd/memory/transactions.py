@@ -18,7 +18,7 @@ from recollectd.storage.keyspace import kind_prefix, namespace_bytes, record_key
 _SINGLE: dict[type[Write], type[WriteOperation[Any]]] = {
     request: operation for kind in KINDS for request, operation in kind.writes.items()
 }
-_GUARDED_KINDS = (Kind.STATE, Kind.LOG, Kind.CONVERSATION)
+_GUARDED_KINDS = (Kind.STATE, Kind.LOG, Kind.CONVERSATION, Kind.MEMORY)
 
 
 class _Several(WriteOperation[Any]):

@@ -12,13 +12,14 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from recollectd.protocol import errors, frames, limits, prose, table
-from recollectd.protocol.messages import connection, conversations, fields, logs, state, transactions
+from recollectd.protocol.messages import connection, conversations, fields, logs, memories, state, transactions
 
 SECTIONS: Final = (
     ("Connection and daemon", connection),
     ("State", state),
     ("Logs", logs),
     ("Conversations", conversations),
+    ("Memories and vector spaces", memories),
     ("Transactions, batches, watches", transactions),
 )
 WORDS: Final = {int: "integer", str: "text", bytes: "bytes", bool: "true or false", Raw: "value", Any: "value"}
@@ -34,7 +35,16 @@ def document() -> str:
         "reply_rest_bytes": frames.REPLY_HEADER.size - frames.LENGTH.size,
         "flag_async": f"0x{frames.FLAG_ASYNC:02x}",
     }
-    texts = (prose.OPENING, prose.FRAMES, prose.MESSAGES, prose.HELLO, prose.EXACTLY_ONCE, prose.ORDER, prose.BOUNDS)
+    texts = (
+        prose.OPENING,
+        prose.FRAMES,
+        prose.MESSAGES,
+        prose.HELLO,
+        prose.EXACTLY_ONCE,
+        prose.ORDER,
+        prose.BOUNDS,
+        prose.FILTERS,
+    )
     parts = [text.format_map(known) for text in texts]
     parts += [prose.MESSAGES_OPENING, *_messages()]
     parts += [prose.ERRORS, _errors(), prose.LIMITS, _limits(), prose.EXAMPLE.format_map(known), *_example()]

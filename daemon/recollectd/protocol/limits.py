@@ -36,6 +36,10 @@ VALUE_BYTES_MAX: Final = 8 * 1024 * 1024
 VALUE_DEPTH_MAX: Final = 64
 CONTENT_BYTES_MAX: Final = 4 * 1024 * 1024
 METADATA_BYTES_MAX: Final = 64 * 1024
+TEXT_BYTES_MAX: Final = 256 * 1024
+DERIVED_FROM_MAX: Final = 256
+VECTOR_DIMENSIONS_MAX: Final = 4_096
+VECTORS_PER_MEMORY_MAX: Final = 16
 TTL_US_MAX: Final = 100 * 366 * 86_400 * 1_000_000
 TIME_US_MAX: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
@@ -47,6 +51,11 @@ PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 SCAN_KEYS_EXAMINED_MAX: Final = 20_000
 PATTERN_BYTES_MAX: Final = 1_024
 CURSOR_BYTES_MAX: Final = 4_096
+FILTER_BYTES_MAX: Final = 16 * 1024
+FILTER_DEPTH_MAX: Final = 32
+QUERY_BYTES_MAX: Final = 64 * 1024
+SEARCH_RESULTS_MAX: Final = 1_000
+CONTEXT_TOKENS_MAX: Final = 256 * 1024
 
 assert VALUE_BYTES_MAX <= COMMIT_BYTES_MAX <= FRAME_BYTES_MAX <= IN_FLIGHT_BYTES_PER_CONNECTION_MAX
 assert PAGE_BYTES_MAX + VALUE_BYTES_MAX <= FRAME_BYTES_MAX, "a page may be exceeded by its last value"
@@ -81,6 +90,10 @@ MEANINGS: Final[dict[str, str]] = {
     "metadata_bytes_max": "metadata, in msgpack",
     "ttl_us_max": "the longest time to live",
     "time_us_max": "the last time there is; stands for never",
+    "text_bytes_max": "the text of one memory, in UTF-8",
+    "derived_from_max": "ids a memory may name as what it was made from",
+    "vector_dimensions_max": "components of a vector",
+    "vectors_per_memory_max": "vector spaces one memory has vectors in",
     "commit_bytes_max": "what one request may write",
     "page_items_max": "the greatest `limit` of a page",
     "page_items_default": "the `limit` of a page where none is given",
@@ -88,6 +101,11 @@ MEANINGS: Final[dict[str, str]] = {
     "scan_keys_examined_max": "keys that one page of a walk looks at",
     "pattern_bytes_max": "a glob pattern, in UTF-8",
     "cursor_bytes_max": "a cursor",
+    "filter_bytes_max": "a filter expression, in UTF-8",
+    "filter_depth_max": "how deep the parts of a filter may lie in each other",
+    "query_bytes_max": "the words of a search, in UTF-8",
+    "search_results_max": "the greatest `limit` of a search, and of all its pages together",
+    "context_tokens_max": "the greatest budget of a context",
 }
 
 

@@ -161,6 +161,33 @@ milliseconds of jitter, and send again. When the disk is nearly full only what f
 An answer that would be larger than `page_bytes_max` ends early, where its message says so; ask for the rest.
 """
 
+FILTERS: Final = """\
+## Filters
+
+A filter is text; the same expression means the same wherever a message takes one.
+
+    filter   = all {{ "or" all }}            all  = part {{ "and" part }}
+    part     = "not" part | "(" filter ")" | test
+    test     = field ( "==" | "!=" | "<" | "<=" | ">" | ">=" | "contains" ) literal
+             | field "in" list | field "exists" | "place" "within" list of latitude, longitude, metres
+    field    = name, or "metadata" followed by ".name" or ["any text"], any number of times
+    literal  = a JSON string, number, true, false, null, or list of those
+
+| test | holds if |
+|---|---|
+| `==` | the field is there and equals the literal: numbers by value, lists by elements; 1 and true differ |
+| `!=` | `==` does not hold: also where the field is absent |
+| `<`, `<=`, `>`, `>=` | both are numbers, or both are text (in the order of code points) |
+| `in` | the field equals (`==`) an element of the list |
+| `contains` | the field is a list and an element equals the literal, or is text and the literal is in it |
+| `exists` | the field is there; a metadata entry that is null is there |
+| `within` | the place lies within so many metres (great circle, a sphere of 6,371,008.8 m) |
+
+Fields: `memory_id`, `text`, `kind`, `importance`, `pinned`, `valid_at`, `created_at`, `updated_at`, `expires_at`,
+`conversation_id`, `derived_from`, `version`, `place` and `metadata`. Importance, valid_at, expires_at, conversation_id
+and place are absent where nobody told them. Times are microseconds, or ISO-8601 text (UTC where no zone is told).
+"""
+
 MESSAGES_OPENING: Final = """\
 ## All messages
 

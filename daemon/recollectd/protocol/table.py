@@ -13,7 +13,7 @@ import msgspec
 
 from recollectd.protocol import errors
 from recollectd.protocol import explain as explaining
-from recollectd.protocol.messages import connection, conversations, fields, logs, state, transactions
+from recollectd.protocol.messages import connection, conversations, fields, logs, memories, state, transactions
 
 
 class RequestRow(NamedTuple):
@@ -53,6 +53,21 @@ REQUESTS: Final[tuple[RequestRow, ...]] = (
     RequestRow(conversations.ConversationList, (conversations.ConversationPage,)),
     RequestRow(conversations.ConversationHead, (conversations.ConversationInfo, state.Absent)),
     RequestRow(conversations.ConversationDelete, (connection.Deleted,)),
+    RequestRow(memories.MemoryAdd, (memories.MemoriesStored,)),
+    RequestRow(memories.MemoryReplace, (memories.MemoriesStored,)),
+    RequestRow(memories.MemoryGet, (memories.Memories,)),
+    RequestRow(memories.MemoryForget, (memories.MemoryMarked,)),
+    RequestRow(memories.MemorySupersede, (memories.MemoryMarked,)),
+    RequestRow(memories.MemoryDelete, (connection.Deleted,)),
+    RequestRow(memories.MemoryList, (memories.MemoryPage,)),
+    RequestRow(memories.MemoryCount, (connection.Counted,)),
+    RequestRow(memories.MemoryHistory, (memories.MemoryVersions,)),
+    RequestRow(memories.MemorySearch, (memories.MemoryResults,)),
+    RequestRow(memories.MemoryContext, (memories.ContextText,)),
+    RequestRow(memories.SpaceCreate, (connection.Done,)),
+    RequestRow(memories.SpaceList, (memories.Spaces,)),
+    RequestRow(memories.SpaceDrop, (connection.Deleted,)),
+    RequestRow(memories.SpaceAlias, (connection.Done,)),
     RequestRow(transactions.Transaction, (transactions.Results,)),
     RequestRow(transactions.Batch, (transactions.Results,)),
     RequestRow(transactions.Watch, (transactions.Watching, transactions.Changes)),

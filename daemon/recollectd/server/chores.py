@@ -17,6 +17,8 @@ from recollectd.config.tree import Config
 from recollectd.journal.interface import Journal
 from recollectd.memory.commits import SessionsForgotten
 from recollectd.memory.kind import Draft, WriteOperation
+from recollectd.memory.memories.sweeps import PruneMemories
+from recollectd.memory.memories.views import MemoryViews
 from recollectd.memory.sequencer import THE_DAEMON
 from recollectd.memory.sessions import Sessions
 from recollectd.memory.settings.policies import Policies
@@ -89,6 +91,7 @@ class Chores:
         committer: Committer,
         clock: Clock,
         disk: DiskGuard,
+        memories: MemoryViews,
         freezes: FreezeWatch,
         sessions_in_use: Callable[[], set[bytes]],
         fatal: Callable[[BaseException], None],
@@ -103,6 +106,7 @@ class Chores:
         self._committer = committer
         self._clock = clock
         self._disk = disk
+        self._memories = memories
         self._freezes = freezes
         self._sessions_in_use = sessions_in_use
         self._fatal = fatal
@@ -188,10 +192,11 @@ class Chores:
                     break
 
     async def _prune(self) -> None:
-        sweep = Prune(self._policies)
+        sweeps = (Prune(self._policies), PruneMemories(self._policies))
         while True:
             await asyncio.sleep(_PRUNE_INTERVAL_S)
-            await self._run(sweep)
+            for sweep in sweeps:
+                await self._run(sweep)
 
     async def _forget(self) -> None:
         while True:
@@ -241,9 +246,10 @@ class Chores:
         seq = self._engine.applied_seq
         with self._freezes.step("checkpoint of sessions"):
             rows = self._sessions.checkpoint()
+        trimmed = self._memories.trim()
         try:
             with self._freezes.step("checkpoint of sessions"):
-                self._engine.write([*rows, (PUT, Family.META, SESSIONS_KEY, pack_number(seq))], seq)
+                self._engine.write([*rows, *trimmed, (PUT, Family.META, SESSIONS_KEY, pack_number(seq))], seq)
         except (EngineFull, EngineStalled):
             self._sessions.mark_dirty(rows)
             raise
@@ -253,6 +259,7 @@ class Chores:
     def _flush_and_trim(self, sessions_seq: int) -> int:
         """On a worker thread. The journal is needed from where the older of the two views stands."""
         durable_seq = self._engine.flush()
+        self._memories.checkpoint()
         freed = self._journal.trim(min(durable_seq, sessions_seq))
         log.info("checkpoint at commit %d, %d bytes of journal trimmed", durable_seq, freed)
         return durable_seq

@@ -22,6 +22,7 @@ from recollectd.config.addresses import parse_address
 from recollectd.config.tree import Config
 from recollectd.journal.interface import Journal
 from recollectd.memory.facts import FactCache
+from recollectd.memory.memories.views import MemoryViews
 from recollectd.memory.sequencer import Sequencer
 from recollectd.memory.sessions import Sessions
 from recollectd.protocol.messages.connection import Status, StatusRequest
@@ -34,6 +35,7 @@ from recollectd.server.dispatch import REQUEST_BYTES, Dispatcher
 from recollectd.server.freezes import FreezeWatch
 from recollectd.server.hot import HotPath, HotWays, way_of_reads
 from recollectd.server.listener import listen_tcp, listen_unix
+from recollectd.server.pending import Pending, PendingTicket
 from recollectd.server.reads import Failed, Read, ReadExecutor, internal_error
 from recollectd.server.status import engine_status, status_of, with_engine
 from recollectd.server.watches import Watches
@@ -64,6 +66,7 @@ class Daemon:
     engine: Engine
     journal: Journal
     sessions: Sessions
+    memories: MemoryViews
     disk: DiskGuard
     store_id: bytes
 
@@ -85,6 +88,7 @@ class Daemon:
             store.folder.store_id,
         )
         self.sessions = store.recovered.sessions
+        self.memories = store.memories
         self.recovered_commits = store.recovered.replayed
         self.recovery_s = store.recovery_s
         self._assemble()
@@ -123,7 +127,10 @@ class Daemon:
             settled=lambda: self.committer.applied_time,
             touched=lambda touches: self.chores.touched(touches),
             fill=self.hot.fill,
+            memories=self.memories,
         )
+        self.memories.fatal = self.fatal  # it ends the process at once, from any thread
+        self.committer.on_applied.append(self._follow_with_memories)
         self._writes = WriteRouter(
             loop,
             sequencer=self.sequencer,
@@ -134,8 +141,13 @@ class Daemon:
             disk=self.disk,
             unapplied_bytes_max=config.server.unapplied_bytes_max,
             sessions_max=config.server.sessions_max,
+            refuse=self.memories.refuse,
         )
         self._assemble_outside()
+
+    def _follow_with_memories(self, last_seq: int, applied: list[Pending]) -> None:
+        # What native code wrote changes no memory: it is not decoded for this.
+        self.memories.follow((item.seq, item.commit) for item in applied if isinstance(item, PendingTicket))
 
     def _make_hot_path(self) -> HotPath:
         options = self.config.server
@@ -187,6 +199,7 @@ class Daemon:
             committer=self.committer,
             clock=self.clock,
             disk=self.disk,
+            memories=self.memories,
             freezes=self.freezes,
             sessions_in_use=lambda: {connection.session_id for connection in self.dispatcher.connections},
             fatal=self.fatal,
@@ -204,6 +217,7 @@ class Daemon:
             self.loop.add_signal_handler(number, self._on_signal)
         try:
             await self._listen()
+            self.memories.start()
             self.chores.start()
             self.freezes.start()
             log.info("ready on %s", ", ".join(self.addresses))

@@ -30,7 +30,7 @@ from recollectd.server.writes import WriteRouter
 
 log = logging.getLogger("recollectd.dispatch")
 
-FEATURES: Final = ("state", "log", "conversation", "transaction", "batch", "watch", "async")
+FEATURES: Final = ("state", "log", "conversation", "memory", "transaction", "batch", "watch", "async")
 
 READS: Final[dict[type[Request], type[ReadOperation[Any]]]] = {
     request: operation for kind in KINDS for request, operation in kind.reads.items()

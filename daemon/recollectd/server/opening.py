@@ -9,6 +9,7 @@ from typing import NamedTuple
 from recollectd.config.tree import Config
 from recollectd.journal.interface import Journal, JournalOptions
 from recollectd.journal.local import open_journal
+from recollectd.memory.memories.views import MemoryViews, open_views
 from recollectd.memory.recovery import Progress, Recovered, recover
 from recollectd.memory.settings.events import HistoryPolicy
 from recollectd.sizing import size
@@ -32,10 +33,12 @@ class OpenStore(NamedTuple):
     journal: Journal
     engine: Engine
     recovered: Recovered
+    memories: MemoryViews
     recovery_s: float
 
     def close(self) -> None:
         """Seal the journal, close RocksDB, let go of the folder. What is acknowledged is durable without it."""
+        self.memories.close()
         self.journal.close()
         try:
             self.engine.close()
@@ -57,6 +60,7 @@ def open_store(config: Config) -> OpenStore:
         if disk.state() is DiskState.LOW and disk.release_ballast():
             log.warning("the disk is nearly full: the ballast is thrown off to start nonetheless")
         journal, engine, recovered = _open_views(folder, config)
+        memories = open_views(folder.path, engine)
         folder.establish()
         disk.maintain()
     except BaseException:
@@ -70,7 +74,7 @@ def open_store(config: Config) -> OpenStore:
         recovery_s,
         recovered.replayed,
     )
-    return OpenStore(folder, disk, journal, engine, recovered, recovery_s)
+    return OpenStore(folder, disk, journal, engine, recovered, memories, recovery_s)
 
 
 def _open_views(folder: DataFolder, config: Config) -> tuple[Journal, Engine, Recovered]:

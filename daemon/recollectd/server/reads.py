@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from recollectd.memory.kind import Fetch, Fill, Rows
+from recollectd.memory.memories.views import MemoryViews
 from recollectd.memory.refusals import error_reply
 from recollectd.protocol import errors, table
 from recollectd.storage.engine import Engine
@@ -26,10 +27,19 @@ T = TypeVar("T")
 class JobView:
     """What one job's reads see: see `recollectd.memory.kind.View`."""
 
-    __slots__ = ("_engine", "fills", "position", "settled", "store_id", "time", "touches")
+    __slots__ = ("_engine", "fills", "memories", "position", "settled", "store_id", "time", "touches")
 
-    def __init__(self, engine: Engine, store_id: bytes, time: int, position: int, settled: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        store_id: bytes,
+        time: int,
+        position: int,
+        settled: int,
+        memories: MemoryViews | None = None,
+    ) -> None:
         self._engine = engine
+        self.memories = memories
         self.store_id = store_id
         self.time = time
         self.position = position
@@ -97,6 +107,7 @@ class ReadExecutor:
         settled: Callable[[], int],
         touched: Callable[[list[tuple[bytes, int]]], None],
         fill: Callable[[int, list[Fill]], None],
+        memories: MemoryViews | None = None,
     ) -> None:
         self._loop = loop
         self._engine = engine
@@ -105,6 +116,7 @@ class ReadExecutor:
         self._settled = settled
         self._touched = touched
         self._fill = fill
+        self._memories = memories
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._queued: list[Read[Any]] = []
         self._scheduled = False
@@ -131,7 +143,9 @@ class ReadExecutor:
 
     def _start(self, reads: list[Read[Any]]) -> None:
         self.jobs += 1
-        view = JobView(self._engine, self._store_id, self._now(), self._engine.applied_seq, self._settled())
+        view = JobView(
+            self._engine, self._store_id, self._now(), self._engine.applied_seq, self._settled(), self._memories
+        )
         self._pool.submit(self._run, reads, view)
 
     def _run(self, reads: list[Read[Any]], view: JobView) -> None:

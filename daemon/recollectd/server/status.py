@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _STEP_ROWS = 1_000
 _NAMESPACES_TOLD_MAX = 10_000
-_KINDS = (Kind.STATE, Kind.LOG, Kind.CONVERSATION)
+_KINDS = (Kind.STATE, Kind.LOG, Kind.CONVERSATION, Kind.MEMORY)
+_EXPIRING = (Kind.STATE, Kind.MEMORY)
 
 
 def status_of(daemon: Daemon) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def status_of(daemon: Daemon) -> dict[str, Any]:
         "journal": _journal(daemon),
         "views": {
             "records": {"applied_seq": applied_seq, "lag": daemon.journal.synced_seq - applied_seq},
+            "memories": daemon.memories.status(),
             "records_durable": {"seq": daemon.chores.durable_seq, "lag": applied_seq - daemon.chores.durable_seq},
         },
         "queues": {
@@ -164,7 +166,7 @@ def count_namespaces(view: JobView) -> dict[str, dict[str, int]]:
         start, stop = bytes((kind,)), after_prefix(bytes((kind,)))
         while step := view.walk(Family.HEADS, start, stop, keys_max=_STEP_ROWS):
             for key, row in step:
-                if kind is not Kind.STATE or decode_head(row).alive(view.time):
+                if kind not in _EXPIRING or decode_head(row).alive(view.time):
                     name = "/".join(split_record_key(key)[1])
                     if name not in counts and len(counts) == _NAMESPACES_TOLD_MAX:
                         continue

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recollectd.memory import facts
-from recollectd.memory.kind import Stale
+from recollectd.memory.kind import Stale, WriteOperation
 from recollectd.memory.sequencer import Sequenced, Sequencer
 from recollectd.memory.sessions import Sessions
 from recollectd.protocol import errors
@@ -49,6 +49,7 @@ class WriteRouter:
         disk: DiskGuard,
         unapplied_bytes_max: int,
         sessions_max: int,
+        refuse: Callable[[WriteOperation[Any]], errors.RecollectdError | None] = lambda operation: None,
     ) -> None:
         self._loop = loop
         self._sequencer = sequencer
@@ -59,6 +60,7 @@ class WriteRouter:
         self._disk = disk
         self._unapplied_bytes_max = unapplied_bytes_max
         self._sessions_max = sessions_max
+        self._refuse = refuse
         self.underway: dict[bytes, Underway] = {}
         self._fetching: dict[bytes, list[Ticket]] = {}
         self._wanted: list[bytes] = []
@@ -137,6 +139,9 @@ class WriteRouter:
             raise errors.Busy("writes come faster than they can be applied", retry_after_ms=_BUSY_RETRY_MS)
         if len(self._sessions) >= self._sessions_max and ticket.author.session_id not in self._sessions:
             raise errors.Busy("there are too many sessions; the oldest are forgotten in time", retry_after_ms=5_000)
+        refusal = self._refuse(ticket.operation)
+        if refusal is not None:
+            raise refusal
         if not ticket.operation.frees and self._disk.state() is DiskState.LOW:
             raise errors.DiskFull(retry_after_ms=1_000)
 

@@ -6,6 +6,8 @@
     ballast          released when the disk is full (disk)
     journal/         segments
     records/         RocksDB
+    keywords/        the keyword view over memories; made anew from the records where it is lost
+    vectors/         the vector view over memories, likewise
     before-N         kept by a migration from format N, with STORE.before-N (migrations)
 
 A new folder becomes a store in one moment, when STORE.creating is renamed to STORE after journal and records are made.

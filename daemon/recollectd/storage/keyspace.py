@@ -7,12 +7,14 @@
     family    row                          value
     META      name                         what the name says; ROWS lists them
     HEADS     record key                   the record's head (msgpack array, declared by its kind)
-    VALUES    path, version u64            one version of a state record
-    ENTRIES   path, position u64           one item of a log or one message of a conversation
+    VALUES    path, version u64            one version of a state record or a memory
+    ENTRIES   path, position u64           one item of a log, one message of a conversation, a memory's vectors (0)
     INDEX     0x81, time u64, record key   expiry: nothing
               0x82, namespace, ~second u64, conversation id    conversations by last use: nothing
               0x83, path, incarnation u64, message id          position u64, stored_at u64
               0x84, session id             what a session remembers
+              0x85, path, position u64     memory id: the memory at this place of a conversation
+              0x86, seq u64, record key    a commit changed this memory or vector space: nothing
 
 Integers in keys are big-endian so that their order is the order of the bytes; in values they are little-endian. The
 escape cannot be confused with the end of a path: what follows the end is a u64 below 2^63, never 0xFF.
@@ -55,12 +57,15 @@ Write = tuple[int, Family, bytes, bytes]
 
 APPLIED_KEY: Final = b"applied"  # u64: every commit up to this one is in the families
 SESSIONS_KEY: Final = b"sessions"  # u64: the sessions' rows are as of this commit
-META_KEYS: Final = (APPLIED_KEY, SESSIONS_KEY)
+CHANGES_TRIMMED_KEY: Final = b"changes"  # u64: change rows of commits up to this one are gone
+META_KEYS: Final = (APPLIED_KEY, SESSIONS_KEY, CHANGES_TRIMMED_KEY)
 
 INDEX_EXPIRY: Final = b"\x81"
 INDEX_LAST_USE: Final = b"\x82"
 INDEX_MESSAGE_ID: Final = b"\x83"
 INDEX_SESSION: Final = b"\x84"
+INDEX_THREAD: Final = b"\x85"
+INDEX_CHANGE: Final = b"\x86"
 
 _U64: Final = struct.Struct(">Q")
 _U64_LITTLE: Final = struct.Struct("<Q")
@@ -212,3 +217,19 @@ def message_id_prefix(record_path: bytes, incarnation: int) -> bytes:
 def session_key(session_id: bytes) -> bytes:
     """Return the key of a session's row."""
     return INDEX_SESSION + session_id
+
+
+def thread_row_key(record_path: bytes, position: int) -> bytes:
+    """Return the key that says which memory is at a place of a conversation, from the path of the conversation."""
+    return INDEX_THREAD + record_path + _U64.pack(position)
+
+
+def change_key(seq: int, key: bytes) -> bytes:
+    """Return the key that says that a commit changed a record which the views over memories follow."""
+    return INDEX_CHANGE + _U64.pack(seq) + key
+
+
+def split_change_key(key: bytes) -> tuple[int, bytes]:
+    """Return commit and record key of a change row."""
+    seq: int = _U64.unpack(key[1:9])[0]
+    return seq, key[9:]

@@ -121,13 +121,20 @@ def _import(client: Client, stream: BinaryIO, lines: MappingOptions, source: str
     return report
 
 
-NOUNS = {"state": "state", "log": "log item", "conversation": "conversation", "message": "message"}
+NOUNS = {
+    "state": ("state",),
+    "log": ("log item",),
+    "conversation": ("conversation",),
+    "message": ("message",),
+    "vector_space": ("vector space",),
+    "memory": ("memory", "memories"),
+}
 
 
 def _tell(report: Report, seconds: float) -> None:
-    added = [count(number, NOUNS[kind]) for kind, number in report.added.items() if number]
+    added = [count(number, *NOUNS[kind]) for kind, number in report.added.items() if number]
     click.echo(f"{count(report.line, 'line')} in {seconds:.1f} s: added {', '.join(added) or 'nothing'}")
-    there = [count(number, NOUNS[kind]) for kind, number in report.there_already.items() if number]
+    there = [count(number, *NOUNS[kind]) for kind, number in report.there_already.items() if number]
     if there:
         click.echo(f"there already: {', '.join(there)}")
     if report.different:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from msgspec import Struct
 
 import recollectd
+from recollectd.cli.transfer.exporting_memories import memory_pages, space_lines
 from recollectd.cli.transfer.lines import (
     FORMAT,
     ConversationLine,
@@ -35,14 +36,16 @@ PAGE_RECORDS: Final = 1_000
 STATE: Final = "state"
 LOG: Final = "log"
 CONVERSATION: Final = "conversation"
-KINDS: Final = (STATE, LOG, CONVERSATION)
+MEMORY: Final = "memory"
+KINDS: Final = (STATE, LOG, CONVERSATION, MEMORY)
 WHOLE_SECOND: Final = len("2026-01-31T12:00:00")
 
 
 class Place(Struct, frozen=True):
     """How far an export is: before the record or page named.
 
-    kind: of KINDS. cursor: of a scan of states. id: a log's; created_at and id: a conversation's. position: a log's.
+    kind: of KINDS. cursor: of a scan of states. id: a log's; created_at and id: a conversation's.
+    position: a log's, or how many memories were told.
     """
 
     namespace: Labels = ()
@@ -159,6 +162,16 @@ def _conversations(client: Client, namespace: Labels, start: Place) -> Iterator[
         yield Page(b"".join(pending), records, behind)
 
 
+def _memories(client: Client, namespace: Labels, start: Place) -> Iterator[Page]:
+    if not start.position:
+        spaces = space_lines(client, namespace)
+        if spaces:
+            yield Page(b"".join(map(write_line, spaces)), len(spaces), start)
+    for lines, told in memory_pages(client, namespace, start.position):
+        place = Place(namespace=namespace, kind=MEMORY, position=told)
+        yield Page(b"".join(map(write_line, lines)), len(lines), place)
+
+
 def message_line(namespace: Labels | None, conversation_id: str, message: Message) -> MessageLine:
     """Return a message as its line."""
     return MessageLine(
@@ -198,4 +211,4 @@ def _creation(info: ConversationInfo) -> tuple[str, str]:
     return info.created_at, info.conversation_id
 
 
-_WALKS: Final = {STATE: _states, LOG: _logs, CONVERSATION: _conversations}
+_WALKS: Final = {STATE: _states, LOG: _logs, CONVERSATION: _conversations, MEMORY: _memories}

@@ -15,10 +15,20 @@ import msgspec
 
 from recollectd.cli.transfer.chunks import Numbered, Report, grouped, naming_lines, of_kind
 from recollectd.cli.transfer.failures import DataError, TransferStopped
-from recollectd.cli.transfer.lines import ConversationLine, LogLine, MessageLine, RecordLine, StateLine, read_line
+from recollectd.cli.transfer.lines import (
+    ConversationLine,
+    LogLine,
+    MemoryLine,
+    MessageLine,
+    RecordLine,
+    StateLine,
+    VectorSpaceLine,
+    read_line,
+)
 from recollectd.cli.transfer.sources import SourceLine, derived_id
 from recollectd.cli.transfer.storing_conversations import store_conversations
 from recollectd.cli.transfer.storing_logs import store_logs
+from recollectd.cli.transfer.storing_memories import store_memories, store_spaces, store_superseded
 from recollectd.cli.transfer.storing_states import store_states
 from recollectd.protocol import limits
 from recollectd.protocol.errors import RecollectdError
@@ -67,6 +77,7 @@ class Importer:
         self._now = now
         self._chunk: list[Numbered[RecordLine]] = []
         self._chunk_bytes = 0
+        self._superseded: list[tuple[Client, list[tuple[str, str]]]] = []
         self.report = Report()
 
     def run(self, lines: Iterable[SourceLine]) -> Report:
@@ -88,6 +99,8 @@ class Importer:
             self._store(error.line - 1, end)
             raise
         self._store(line.number, end)
+        for client, superseded in self._superseded:
+            store_superseded(client, superseded)
         return self.report
 
     def _is_full(self, records: int, size: int) -> bool:
@@ -115,6 +128,13 @@ class Importer:
         logs = of_kind(chunk, LogLine)
         if logs:
             store_logs(client, logs, self.report)
+        spaces, memories = of_kind(chunk, VectorSpaceLine), of_kind(chunk, MemoryLine)
+        if spaces:
+            store_spaces(client, spaces, self.report)
+        if memories:
+            superseded = store_memories(client, memories, self.report, now=self._now())
+            if superseded:
+                self._superseded.append((client, superseded))
         conversations, messages = of_kind(chunk, ConversationLine), of_kind(chunk, MessageLine)
         if conversations or messages:
             store_conversations(client, conversations, messages, self.report)

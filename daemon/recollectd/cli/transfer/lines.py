@@ -4,6 +4,8 @@
     {"kind": "state", "namespace": ["acme"], "key": "profile", "value": {"name": "Ada"}, "version": 3, ...}
     {"kind": "log", "namespace": ["acme"], "log_id": "steps", "position": 0, "value": "began", "stored_at": ...}
     {"kind": "conversation", "namespace": ["acme"], "conversation_id": "c-1", "metadata": {"topic": "travel"}, ...}
+    {"kind": "vector_space", "namespace": ["acme"], "name": "mini", "dimensions": 384, "metric": "cosine", ...}
+    {"kind": "memory", "namespace": ["acme"], "memory_id": "m-1", "text": "Ada likes tea", "vectors": {...}, ...}
     {"kind": "message", "namespace": ["acme"], "conversation_id": "c-1", "message_id": "m-1", "role": "user", ...}
 
 Values and metadata are tagged as `recollectd.cli.tagging` says. A line without a namespace belongs to the one that
@@ -86,10 +88,47 @@ class MessageLine(Line, frozen=True, kw_only=True, tag="message"):
     metadata: dict[str, Any] | None = None
 
 
-RecordLine = StateLine | LogLine | ConversationLine | MessageLine
+class VectorSpaceLine(Line, frozen=True, kw_only=True, tag="vector_space"):
+    """A vector space, or an alias of one."""
+
+    namespace: Labels | None = None
+    name: str
+    dimensions: int
+    metric: str = "cosine"
+    precision: str = "i8"
+    model: str = ""
+    created_at: str | None = None
+    alias_of: str = ""
 
 
-_decoder: Final = msgspec.json.Decoder(ExportLine | StateLine | LogLine | ConversationLine | MessageLine)
+class MemoryLine(Line, frozen=True, kw_only=True, tag="memory"):
+    """A memory, with its vectors by space; `memory_kind` is what sort of memory it is."""
+
+    namespace: Labels | None = None
+    memory_id: str
+    text: str
+    memory_kind: str = ""
+    metadata: dict[str, Any] | None = None
+    importance: float | None = None
+    pinned: bool = False
+    valid_at: str | None = None
+    place: tuple[float, float] | None = None
+    derived_from: tuple[str, ...] = ()
+    conversation_id: str | None = None
+    vectors: dict[str, list[float]] | None = None
+    version: int | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    expires_at: str | None = None
+    forgotten_at: str | None = None
+    superseded_at: str | None = None
+    superseded_by: str | None = None
+
+
+RecordLine = StateLine | LogLine | ConversationLine | MessageLine | VectorSpaceLine | MemoryLine
+
+
+_decoder: Final = msgspec.json.Decoder(ExportLine | RecordLine)
 
 
 def read_line(number: int, text: bytes) -> RecordLine | None:
@@ -102,7 +141,7 @@ def read_line(number: int, text: bytes) -> RecordLine | None:
             return None
         if isinstance(line, StateLine | LogLine):
             line = msgspec.structs.replace(line, value=from_json(line.value))
-        elif line.metadata is not None:
+        elif not isinstance(line, VectorSpaceLine) and line.metadata is not None:
             line = msgspec.structs.replace(line, metadata=_metadata(number, line.metadata))
     except (msgspec.DecodeError, UnicodeDecodeError, TagError, RecursionError) as error:
         raise DataError(number, str(error)) from None
@@ -134,6 +173,6 @@ def write_line(line: ExportLine | RecordLine) -> bytes:
     """Return the line's text, its end included."""
     if isinstance(line, StateLine | LogLine):
         line = msgspec.structs.replace(line, value=to_json(line.value))
-    elif isinstance(line, ConversationLine | MessageLine) and line.metadata is not None:
+    elif isinstance(line, ConversationLine | MessageLine | MemoryLine) and line.metadata is not None:
         line = msgspec.structs.replace(line, metadata=to_json(line.metadata))
     return msgspec.json.encode(line) + b"\n"

@@ -17,6 +17,7 @@ from recollectd.client.aio.pipeline import AsyncPipeline, AsyncPipelineFace
 from recollectd.client.aio.watch import AsyncWatch
 from recollectd.client.arguments import label_tuple, whole
 from recollectd.client.calls import Awaiting
+from recollectd.client.embedding import Embedder, Embedding, as_embedding
 from recollectd.client.kinds.everything import Everything
 from recollectd.client.options import Options
 from recollectd.client.retry import conflict_delay_s
@@ -44,10 +45,12 @@ class AsyncClient(Everything[Awaiting]):
         durability: Literal["sync", "async"] = "sync",
         connections_max: int = 8,
         name: str = "",
+        embedder: Embedder | Embedding | None = None,
     ) -> None:
         options = Options(timeout, durability, connections_max, name)
         self._connector = Connector(parse_url(url), options.name, options.connections_max)
         self._engine = Engine(Multiplexer(self._connector), options.timeout, durable=options.durable)
+        self._embedding = as_embedding(embedder)
         super().__init__(AwaitingFace(self._engine), label_tuple(namespace))
 
     @classmethod
@@ -61,6 +64,7 @@ class AsyncClient(Everything[Awaiting]):
         durability: Literal["sync", "async"] = "sync",
         connections_max: int = 8,
         name: str = "",
+        embedder: Embedder | Embedding | None = None,
     ) -> Self:
         """See Client.local."""
         from recollectd.client.local import LocalDaemon  # users of `local` alone pay for its imports
@@ -74,6 +78,7 @@ class AsyncClient(Everything[Awaiting]):
             durability=durability,
             connections_max=connections_max,
             name=name,
+            embedder=embedder,
         )
         client._connector.rescue = lambda: asyncio.to_thread(daemon.start)
         return client

@@ -15,6 +15,7 @@ from recollectd.client.blocking.pipeline import Pipeline, PipelineFace
 from recollectd.client.blocking.pool import Pool
 from recollectd.client.blocking.watch import Watch
 from recollectd.client.calls import Blocking
+from recollectd.client.embedding import Embedder, Embedding, as_embedding
 from recollectd.client.kinds.everything import Everything
 from recollectd.client.options import Options
 from recollectd.client.retry import conflict_delay_s
@@ -34,6 +35,7 @@ class Client(Everything[Blocking]):
         daemon's process by any means, but not the loss of power.
     connections_max: as many connections as calls may use at once; each watch has one more of its own.
     name: what the daemon's log and status call this client.
+    embedder: makes vectors of texts, in batches, for memories added and searched; see recollectd.client.embedding.
 
     Connections are opened when they are needed and again when they are lost, and calls are repeated within their
     timeout: reads freely, writes so that they happen exactly once. RequestTimeout on a write means that it may have
@@ -49,10 +51,12 @@ class Client(Everything[Blocking]):
         durability: Literal["sync", "async"] = "sync",
         connections_max: int = 8,
         name: str = "",
+        embedder: Embedder | Embedding | None = None,
     ) -> None:
         options = Options(timeout, durability, connections_max, name)
         pool = Pool(parse_url(url), options.name, options.connections_max)
         self._engine = Engine(pool, options.timeout, durable=options.durable)
+        self._embedding = as_embedding(embedder)
         super().__init__(BlockingFace(self._engine), label_tuple(namespace))
 
     @classmethod
@@ -66,6 +70,7 @@ class Client(Everything[Blocking]):
         durability: Literal["sync", "async"] = "sync",
         connections_max: int = 8,
         name: str = "",
+        embedder: Embedder | Embedding | None = None,
     ) -> Self:
         """Return a client of the daemon of this folder, which is made, and its daemon started, where there is none.
 
@@ -83,6 +88,7 @@ class Client(Everything[Blocking]):
             durability=durability,
             connections_max=connections_max,
             name=name,
+            embedder=embedder,
         )
         daemon.start()
         client._engine.pool.rescue = daemon.start

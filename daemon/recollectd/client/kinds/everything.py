@@ -8,10 +8,13 @@ from typing import Any, Self
 
 from recollectd.client.arguments import label_tuple, optional_whole
 from recollectd.client.calls import Call, Calls, Face, Style, Turn, Walk, ask, operation, query, walk
+from recollectd.client.embedding import Embedding
 from recollectd.client.kinds.common import WALK_PAGE_ITEMS
 from recollectd.client.kinds.conversations import Conversations
 from recollectd.client.kinds.logs import Logs
+from recollectd.client.kinds.memories import Memories
 from recollectd.client.kinds.state import State
+from recollectd.client.kinds.vector_spaces import VectorSpaces
 from recollectd.client.times import duration_us
 from recollectd.protocol.messages import connection as messages
 
@@ -22,12 +25,19 @@ class Everything(Calls[Style]):
     state: State[Style]
     logs: Logs[Style]
     conversations: Conversations[Style]
+    memories: Memories[Style]
+    vector_spaces: VectorSpaces[Style]
+
+    _embedding: Embedding | None = None
 
     def __init__(self, face: Face, namespace: tuple[str, ...]) -> None:
         super().__init__(face, namespace)
         self.state = State(face, namespace)
         self.logs = Logs(face, namespace)
         self.conversations = Conversations(face, namespace)
+        self.memories = Memories(face, namespace)
+        self.memories.embedding = self._embedding
+        self.vector_spaces = VectorSpaces(face, namespace)
 
     def with_namespace(self, *labels: str) -> Self:
         """Return a view of the same client, pipeline, batch or transaction on another namespace."""

@@ -11,7 +11,7 @@ from recollectd.protocol.messages.connection import NamespaceList, NamespacePage
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.keyspace import Family, after_prefix, namespace_end, namespace_prefix, split_record_key
 
-_KINDS: Final = (Kind.STATE, Kind.LOG, Kind.CONVERSATION)
+_KINDS: Final = (Kind.STATE, Kind.LOG, Kind.CONVERSATION, Kind.MEMORY)
 
 
 class ListNamespaces(ReadOperation[NamespaceList]):

@@ -230,3 +230,7 @@ EVENTS: Final[dict[type[Event], EventFunctions]] = {
 
 # The expiry index is walked by the sweep from its beginning to the present.
 EXPIRY_START: Final = INDEX_EXPIRY
+
+# Memories are kept by version too.
+move_expiry: Final = _move_expiry
+drop_versions: Final = _drop_versions

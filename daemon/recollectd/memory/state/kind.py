@@ -28,4 +28,5 @@ KIND = KindSpec(
         messages.StateScan: reads.Scan,
         messages.StateCount: reads.Count,
     },
+    settle_expiry=writes.settle_expiry,
 )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import structs
 
-from recollectd.memory.kind import Draft, Facts, Fetch, Rows, View, WriteOperation
+from recollectd.memory.commits import KINDS
+from recollectd.memory.kind import Draft, Event, Facts, Fetch, Rows, View, WriteOperation
 from recollectd.memory.settings.policies import Policies
 from recollectd.memory.state.events import EXPIRY_START, Pruned, Purged, StateHead, decode_head, unpack_version
-from recollectd.memory.state.writes import settle_expiry, touch
+from recollectd.memory.state.writes import touch
 from recollectd.protocol.messages.connection import Done, Ping
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.keyspace import Family, after_prefix, expiry_key, path, row_key, split_expiry_key
 
+_SETTLE: Final = {int(kind.kind): kind.settle_expiry for kind in KINDS if kind.settle_expiry is not None}
+_EXPIRY_NEEDS: Final = {int(kind.kind): kind.expiry_needs for kind in KINDS}
 _STEP: Final = 1_000
 _VERSIONS_STEP: Final = 64
 # A deleted record's head stays at least so long, whatever the history: versions must not start again at 1 while
@@ -69,10 +72,14 @@ class Expire(Sweep):
         self._keys = [split_expiry_key(key)[1] for key, _ in rows]
         yield from ()
 
+    def needs(self, facts: Facts) -> Sequence[bytes]:
+        """Return the records found, and what their expiry changes beside them."""
+        return (*self._keys, *(row for key in self._keys for row in _EXPIRY_NEEDS[key[0]](facts, key)))
+
     def write(self, draft: Draft) -> Done:
         """Expire what is still due."""
         for key in self._keys:
-            settle_expiry(draft, key)
+            _SETTLE[key[0]](draft, key)
         return Done()
 
 
@@ -108,6 +115,9 @@ class Prune(Sweep):
 
     __slots__ = ("_firsts", "_policies", "place")
 
+    kind: ClassVar[Kind] = Kind.STATE
+    decode = staticmethod(decode_head)
+
     def __init__(self, policies: Policies) -> None:
         super().__init__()
         self._policies = policies
@@ -116,12 +126,12 @@ class Prune(Sweep):
 
     def prepare(self, view: View) -> Generator[Fetch, Rows, None]:
         """Walk heads; for those that may hold old versions look at the versions' times."""
-        start = bytes((Kind.STATE,))
+        start = bytes((self.kind,))
         rows = view.walk(Family.HEADS, self.place + b"\0" if self.place else start, after_prefix(start), keys_max=_STEP)
         self.place = rows[-1][0] if len(rows) == _STEP else b""
         self._firsts = {}
         for key, row in rows:
-            head = decode_head(row)
+            head = self.decode(row)
             age_us = self._policies.of(key).age_us
             if not age_us:
                 continue
@@ -162,9 +172,19 @@ class Prune(Sweep):
                 continue
             if head.version == first and self._forgettable(head, draft.time, self._policies.of(key).age_us):
                 draft.put(key, None)
-                draft.emit(Purged(key, head.first_version, head.version))
+                draft.emit(self.purged(key, head))
             elif head.first_version < first <= head.version:
                 pruned = structs.replace(head, first_version=first)
                 draft.put(key, pruned)
-                draft.emit(Pruned(key, pruned, head.first_version))
+                draft.emit(self.pruned(key, pruned, head.first_version))
         return Done()
+
+    @staticmethod
+    def purged(key: bytes, head: StateHead) -> Event:
+        """Return the event that a deleted record's rows are dropped."""
+        return Purged(key, head.first_version, head.version)
+
+    @staticmethod
+    def pruned(key: bytes, head: StateHead, previous_first_version: int) -> Event:
+        """Return the event that old versions are dropped."""
+        return Pruned(key, head, previous_first_version)

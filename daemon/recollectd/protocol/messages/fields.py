@@ -23,6 +23,10 @@ class Kind(IntEnum):
     STATE = 1
     LOG = 2
     CONVERSATION = 3
+    MEMORY = 4
+    MEMORY_THREAD = 5
+    MEMORY_TEXT = 6
+    VECTOR_SPACE = 7
     SETTINGS = 16
 
 

@@ -23,6 +23,18 @@ from recollectd.protocol.messages.logs import (
     LogInfo,
     LogTruncate,
 )
+from recollectd.protocol.messages.memories import (
+    MemoriesStored,
+    MemoryAdd,
+    MemoryDelete,
+    MemoryForget,
+    MemoryMarked,
+    MemoryReplace,
+    MemorySupersede,
+    SpaceAlias,
+    SpaceCreate,
+    SpaceDrop,
+)
 from recollectd.protocol.messages.state import (
     StateDelete,
     StatePut,
@@ -69,6 +81,14 @@ Operation = (
     | ConversationAppend
     | ConversationDelete
     | NamespaceConfigure
+    | MemoryAdd
+    | MemoryReplace
+    | MemoryForget
+    | MemorySupersede
+    | MemoryDelete
+    | SpaceCreate
+    | SpaceDrop
+    | SpaceAlias
 )
 
 OperationReply = (
@@ -79,6 +99,8 @@ OperationReply = (
     | LogInfo
     | ConversationCreated
     | MessagesStored
+    | MemoriesStored
+    | MemoryMarked
     | Deleted
     | Done
     | ErrorReply

@@ -1,0 +1,51 @@
+"""What searches find, compared with the records themselves: words by splitting texts, vectors by their being there."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator
+
+from bench.crash.memory_workload import DIMENSIONS, SPACE, WORDS
+from bench.wire import AsyncConnection
+from recollectd.protocol.messages import memories
+
+Namespace = tuple[str, ...]
+_RESULTS = 1_000
+
+
+async def listed(connection: AsyncConnection, namespace: Namespace, limit: int) -> AsyncIterator[memories.Memory]:
+    """Yield all memories, hidden ones too, with their vectors."""
+    cursor = b""
+    while True:
+        page = await connection.call(memories.MemoryList(namespace, "", True, limit, cursor, True))
+        assert isinstance(page, memories.MemoryPage)
+        for memory in page.memories:
+            yield memory
+        if not (cursor := page.cursor):
+            return
+
+
+async def check_arms(connection: AsyncConnection, found: list[memories.Memory], namespace: Namespace) -> list[str]:
+    """Return where an arm finds another set of memories than there is."""
+    trouble: list[str] = []
+    for word in WORDS:
+        wanted = {memory.memory_id for memory in found if word in memory.text.split()}
+        request = memories.MemorySearch(namespace, word, limit=_RESULTS, mode="keyword", hidden=True)
+        trouble += await _compare(connection, request, wanted, f"{namespace}: {word!r}")
+    wanted = {memory.memory_id for memory in found if SPACE in (memory.vectors or {})}
+    if wanted:
+        vector = struct.pack(f"<{DIMENSIONS}f", *(1.0 for _ in range(DIMENSIONS)))
+        request = memories.MemorySearch(namespace, "", {SPACE: vector}, limit=_RESULTS, hidden=True, exact=True)
+        trouble += await _compare(connection, request, wanted, f"{namespace}: vectors")
+    return trouble
+
+
+async def _compare(
+    connection: AsyncConnection, request: memories.MemorySearch, wanted: set[str], where: str
+) -> list[str]:
+    reply = await connection.call(request)
+    assert isinstance(reply, memories.MemoryResults), reply
+    answered = [result.memory.memory_id for result in reply.results]
+    if len(set(answered)) == len(answered) and set(answered) == wanted:
+        return []
+    return [f"search in {where} found {sorted(answered)}, there are {sorted(wanted)}"]

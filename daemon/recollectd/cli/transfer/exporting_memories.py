@@ -1,0 +1,72 @@
+"""Memories and vector spaces of a namespace as lines, in an order that an import can keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from recollectd.cli.transfer.lines import Labels, MemoryLine, VectorSpaceLine
+
+if TYPE_CHECKING:
+    from recollectd.client import Client
+    from recollectd.client.results import Memory
+
+PAGE_MEMORIES = 200
+
+
+def space_lines(client: Client, namespace: Labels) -> list[VectorSpaceLine]:
+    """Return the namespace's vector spaces, those that are aliases behind those they stand for."""
+    spaces = sorted(client.vector_spaces.list(), key=lambda space: (bool(space.alias_of), space.name))
+    return [
+        VectorSpaceLine(
+            namespace=namespace,
+            name=space.name,
+            dimensions=space.dimensions,
+            metric=space.metric,
+            precision=space.precision,
+            model=space.model,
+            created_at=space.created_at,
+            alias_of=space.alias_of,
+        )
+        for space in spaces
+    ]
+
+
+def memory_pages(client: Client, namespace: Labels, behind: int) -> Iterator[tuple[list[MemoryLine], int]]:
+    """Yield memories in the order of their conversations, and how many were told by then; without the first `behind`.
+
+    The order of adding is what gives a memory its place in a conversation. The ids of all are held in memory.
+    """
+    order = sorted(
+        (each.conversation_id or "", each.position, each.memory_id) for each in client.memories.list(hidden=True)
+    )
+    for start in range(behind, len(order), PAGE_MEMORIES):
+        ids = [memory_id for _, _, memory_id in order[start : start + PAGE_MEMORIES]]
+        found = client.memories.get_many(ids, vectors=True)
+        lines = [memory_line(namespace, found[memory_id]) for memory_id in ids if memory_id in found]
+        yield lines, start + len(ids)
+
+
+def memory_line(namespace: Labels, memory: Memory) -> MemoryLine:
+    """Return a memory as its line."""
+    return MemoryLine(
+        namespace=namespace,
+        memory_id=memory.memory_id,
+        text=memory.text,
+        memory_kind=memory.kind,
+        metadata=memory.metadata,
+        importance=memory.importance,
+        pinned=memory.pinned,
+        valid_at=memory.valid_at,
+        place=memory.place,
+        derived_from=memory.derived_from,
+        conversation_id=memory.conversation_id,
+        vectors=memory.vectors or None,
+        version=memory.version,
+        created_at=memory.created_at,
+        updated_at=memory.updated_at,
+        expires_at=memory.expires_at,
+        forgotten_at=memory.forgotten_at,
+        superseded_at=memory.superseded_at,
+        superseded_by=memory.superseded_by,
+    )

@@ -1,0 +1,92 @@
+"""Memories and vector spaces of a chunk of lines into the store; an id says which memory a line is."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from recollectd.cli.transfer.chunks import Numbered, Report, naming_lines
+from recollectd.cli.transfer.lines import MemoryLine, VectorSpaceLine
+from recollectd.protocol.errors import AlreadyExists, NotFound
+
+if TYPE_CHECKING:
+    from recollectd.client import Client
+
+BATCH = 200
+"""Memories of one commit: with vectors some of them are as large as all the rest."""
+
+
+def store_spaces(client: Client, chunk: list[Numbered[VectorSpaceLine]], report: Report) -> None:
+    """Create the spaces, or aliases, that are not there."""
+    there = {space.name for space in client.vector_spaces.list()}
+    for numbered in chunk:
+        line = numbered.line
+        if line.name in there:
+            report.skip("vector_space", 1)
+            continue
+        with naming_lines([numbered]), suppress(AlreadyExists):
+            if line.alias_of:
+                client.vector_spaces.alias(line.name, line.alias_of)
+            else:
+                metric: Any = line.metric
+                precision: Any = line.precision
+                client.vector_spaces.create(
+                    line.name, line.dimensions, metric=metric, precision=precision, model=line.model
+                )
+            report.add("vector_space", 1)
+
+
+def store_memories(
+    client: Client, chunk: list[Numbered[MemoryLine]], report: Report, *, now: datetime
+) -> list[tuple[str, str]]:
+    """Add what is not there, in order; return what is superseded by memories that may come later, to be said then."""
+    from recollectd.client import NewMemory  # slow to import, and not needed by other kinds
+
+    living: list[Numbered[MemoryLine]] = []
+    for numbered in chunk:
+        ends = numbered.line.expires_at
+        if ends is not None and datetime.fromisoformat(ends) <= now:
+            report.expired += 1
+        else:
+            living.append(numbered)
+    superseded: list[tuple[str, str]] = []
+    for start in range(0, len(living), BATCH):
+        lines = living[start : start + BATCH]
+        new = [
+            NewMemory(
+                line.text,
+                line.memory_id,
+                line.memory_kind,
+                line.metadata,
+                line.importance,
+                line.pinned,
+                line.valid_at,
+                line.place,
+                line.derived_from,
+                line.conversation_id,
+                line.vectors,
+                None if line.expires_at is None else (datetime.fromisoformat(line.expires_at) - now).total_seconds(),
+            )
+            for _, line in lines
+        ]
+        with naming_lines(lines):
+            existing = client.memories.get_many([line.memory_id for _, line in lines])
+            fresh = {each.memory_id: each for each in new if each.memory_id not in existing}
+            if fresh:
+                client.memories.add_many(fresh.values())
+        report.add("memory", len(fresh))
+        report.skip("memory", len(lines) - len(fresh))
+        for _, line in lines:
+            if line.memory_id in fresh and line.forgotten_at is not None:
+                client.memories.forget(line.memory_id)
+            if line.memory_id in fresh and line.superseded_by is not None:
+                superseded.append((line.memory_id, line.superseded_by))
+    return superseded
+
+
+def store_superseded(client: Client, superseded: list[tuple[str, str]]) -> None:
+    """Say what is superseded by what; a memory that is not there supersedes nothing."""
+    for memory_id, superseded_by in superseded:
+        with suppress(NotFound):
+            client.memories.supersede(memory_id, superseded_by)

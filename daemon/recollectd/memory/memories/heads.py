@@ -1,0 +1,160 @@
+"""The heads of memories, of what is kept beside them, and of vector spaces; and a memory's contents on disk.
+
+A memory's versions are rows like those of state records. Its vectors are one row beside them, of the newest version
+alone: they are large, and made from the text.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from recollectd.memory.kind import Head
+from recollectd.memory.state.events import StateHead
+from recollectd.protocol import table
+from recollectd.protocol.messages.fields import Kind, RawOrNil, nil_to_none
+from recollectd.protocol.messages.memories import NewMemory
+from recollectd.storage.keyspace import namespace_end, path, record_key, row_key
+
+# Ids remembered for one text; of more memories with the very same text, only these are found by `if_new`.
+SAME_TEXT_MAX: Final = 16
+
+_VECTORS_POSITION: Final = 0
+
+
+class MemoryHead(StateHead, frozen=True):
+    """Where a memory stands.
+
+    thread: the conversation it was said in; position: its place there; digest: of its text; forgotten_at and
+    superseded_at: 0 while it is neither; vectors: whether it has a row of vectors.
+    """
+
+    thread: str = ""
+    position: int = 0
+    digest: bytes = b""
+    forgotten_at: int = 0
+    superseded_at: int = 0
+    superseded_by: str = ""
+    vectors: bool = False
+
+    @property
+    def hidden(self) -> bool:
+        """Whether lists and searches leave it out unless asked."""
+        return bool(self.forgotten_at or self.superseded_at)
+
+
+class ThreadHead(Head, frozen=True):
+    """A conversation as its memories make it: the position of the next one."""
+
+    next: int
+
+
+class TextHead(Head, frozen=True):
+    """The memories that say the very same, the oldest first."""
+
+    memory_ids: tuple[str, ...]
+
+
+class SpaceHead(Head, frozen=True):
+    """A vector space, or an alias of one.
+
+    incarnation: the commit of its creation, which tells the vectors of a dropped space from those of a later one with
+    the same name. An alias has no dimensions.
+    """
+
+    dimensions: int
+    metric: str
+    precision: str
+    model: str
+    created_at: int
+    incarnation: int
+    revision: int
+    alias_of: str = ""
+
+
+class MemoryBody(Struct, frozen=True, array_like=True, gc=False):
+    """A memory's contents on disk, without vectors. Fields are only ever appended, with a default."""
+
+    text: str
+    kind: str = ""
+    metadata: RawOrNil = None
+    importance: float | None = None
+    pinned: bool = False
+    valid_at: int | None = None
+    place: tuple[float, float] | None = None
+    derived_from: tuple[str, ...] = ()
+    conversation_id: str | None = None
+
+    def __post_init__(self) -> None:
+        nil_to_none(self, "metadata")
+
+
+class StoredVector(NamedTuple):
+    """A vector on disk: the incarnation of its space, and little-endian float32 components."""
+
+    incarnation: int
+    components: bytes
+
+
+decode_head: Final = msgspec.msgpack.Decoder(MemoryHead).decode
+decode_body: Final = msgspec.msgpack.Decoder(MemoryBody).decode
+decode_space: Final = msgspec.msgpack.Decoder(SpaceHead).decode
+_decode_vectors: Final = msgspec.msgpack.Decoder(dict[str, tuple[int, bytes]]).decode
+
+
+def pack_vectors(vectors: dict[str, StoredVector]) -> Raw:
+    """Return the row of a memory's vectors, by space."""
+    return Raw(table.encode({name: tuple(vectors[name]) for name in sorted(vectors)}))
+
+
+def unpack_vectors(row: bytes | Raw) -> dict[str, StoredVector]:
+    """Return a memory's vectors, by space."""
+    return {name: StoredVector(*stored) for name, stored in _decode_vectors(row).items()}
+
+
+def memory_key(namespace: tuple[str, ...], memory_id: str, field: str = "memory_id") -> bytes:
+    """Return a memory's record key. Raises InvalidArgument naming the field at fault."""
+    return record_key(Kind.MEMORY, namespace, memory_id, field)
+
+
+def vectors_key(key: bytes) -> bytes:
+    """Return the key of a memory's vectors among the entries."""
+    return row_key(path(key), _VECTORS_POSITION)
+
+
+def beside(key: bytes, kind: Kind, name: bytes) -> bytes:
+    """Return the key of a head of another kind in the namespace of a record key."""
+    return bytes((kind,)) + key[1 : namespace_end(key)] + name
+
+
+def thread_key(key: bytes, thread: str) -> bytes:
+    """Return the key of the head of a conversation in a memory's namespace."""
+    return beside(key, Kind.MEMORY_THREAD, thread.encode())
+
+
+def text_digest(text: str) -> bytes:
+    """Return what stands for a text, as ASCII: keys are text."""
+    return blake2b(text.encode(), digest_size=16).hexdigest().encode()
+
+
+def text_key(key: bytes, digest: bytes) -> bytes:
+    """Return the key of the head of a text in a memory's namespace."""
+    return beside(key, Kind.MEMORY_TEXT, digest)
+
+
+def body_of(new: NewMemory) -> MemoryBody:
+    """Return a memory as it is stored."""
+    return MemoryBody(
+        new.text,
+        new.kind,
+        new.metadata,
+        new.importance,
+        new.pinned,
+        new.valid_at,
+        new.place,
+        new.derived_from,
+        new.conversation_id,
+    )

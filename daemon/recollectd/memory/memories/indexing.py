@@ -1,0 +1,160 @@
+"""From changed records to what the views over memories must know: read from applied state, so it may run again."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from recollectd.memory.kind import Fetch, Rows
+from recollectd.memory.memories import documents
+from recollectd.memory.memories.documents import REACH, Neighbour
+from recollectd.memory.memories.fetching import Found, found_among
+from recollectd.memory.memories.heads import MemoryHead, SpaceHead, decode_head, decode_space, thread_key
+from recollectd.protocol.messages.fields import Kind
+from recollectd.storage.keyspace import Family, namespace_end, path, thread_row_key
+from recollectd.storage.keywords.options import Change as KeywordChange
+from recollectd.storage.keywords.options import Delete as KeywordDelete
+from recollectd.storage.keywords.options import Put as KeywordPut
+from recollectd.storage.vectors.changes import Change as VectorChange
+from recollectd.storage.vectors.changes import Create, Drop
+from recollectd.storage.vectors.changes import Delete as VectorDelete
+from recollectd.storage.vectors.changes import Put as VectorPut
+from recollectd.storage.vectors.spec import Metric, Precision, Spec
+
+Spaces = dict[tuple[bytes, str], int]
+"""The incarnations of the vector spaces that the vector view has, by scope and name."""
+
+
+class _Timeless(NamedTuple):
+    """Sees memories until their expiry is an event, as a view does that follows events."""
+
+    time: int = 0
+
+
+class Indexed(NamedTuple):
+    """What one step of indexing tells the views."""
+
+    keywords: list[KeywordChange]
+    vectors: list[VectorChange]
+
+
+_Place = tuple[bytes, int]  # path of the conversation, position
+
+
+def scope_of(key: bytes) -> bytes:
+    """Return the scope of a record key in the views: the bytes of its namespace."""
+    return key[1 : namespace_end(key)]
+
+
+def index(keys: Iterable[bytes], spaces: Spaces) -> Generator[Fetch, Rows, Indexed]:
+    """Read what changed and return what the views must know; `spaces` is brought along."""
+    changed = list(dict.fromkeys(keys))
+    vectors: list[VectorChange] = []
+    space_keys = [key for key in changed if key[0] == Kind.VECTOR_SPACE]
+    if space_keys:
+        rows = yield Fetch(Family.HEADS, space_keys)
+        for key, row in zip(space_keys, rows, strict=True):
+            vectors += _space_changes(key, None if row is None else decode_space(row), spaces)
+    memories = [key for key in changed if key[0] == Kind.MEMORY]
+    found = yield from all_found(memories, vectors=True)
+    for key in memories:
+        vectors += _vector_changes(key, found.get(key), spaces)
+    keywords = yield from _documents(memories, found)
+    return Indexed(keywords, vectors)
+
+
+def _space_changes(key: bytes, head: SpaceHead | None, spaces: Spaces) -> Iterator[VectorChange]:
+    scope = scope_of(key)
+    name = key[namespace_end(key) :].decode()
+    known = spaces.get((scope, name))
+    wanted = head if head is not None and not head.alias_of else None
+    if known is not None and (wanted is None or wanted.incarnation != known):
+        del spaces[scope, name]
+        yield Drop(scope, name)
+    if wanted is not None and spaces.get((scope, name)) is None:
+        spaces[scope, name] = wanted.incarnation
+        yield Create(scope, name, spec_of(wanted))
+
+
+def spec_of(head: SpaceHead) -> Spec:
+    """Return a space as the vector view makes it."""
+    return Spec(head.dimensions, Metric(head.metric), Precision(head.precision))
+
+
+def _vector_changes(key: bytes, found: Found | None, spaces: Spaces) -> Iterator[VectorChange]:
+    scope, record_id = scope_of(key), key[namespace_end(key) :]
+    stored = {} if found is None or found.vectors is None else found.vectors
+    for (space_scope, name), incarnation in spaces.items():
+        if space_scope == scope:
+            vector = stored.get(name)
+            if vector is not None and vector.incarnation == incarnation:
+                yield VectorPut(scope, name, record_id, vector.components)
+            else:
+                yield VectorDelete(scope, name, record_id)
+
+
+def all_found(keys: Sequence[bytes], *, vectors: bool = False) -> Generator[Fetch, Rows, dict[bytes, Found]]:
+    """Fetch all memories of the keys, however much they hold."""
+    found: dict[bytes, Found] = {}
+    at = 0
+    while at < len(keys):
+        step = yield from found_among(keys[at : at + _STEP], _Timeless(), vectors=vectors)
+        found.update({each.key: each for each in step if each is not None})
+        at += len(step)
+    return found
+
+
+def _documents(memories: Sequence[bytes], found: dict[bytes, Found]) -> Generator[Fetch, Rows, list[KeywordChange]]:
+    """Make the documents of memories, and anew those of the memories around them, whose contexts they are part of."""
+    places = yield from _places_of(memories)
+    around = sorted({(thread, near) for thread, at in places.values() for near in _near(at, 2 * REACH)})
+    rows = yield Fetch(Family.INDEX, [thread_row_key(thread, position) for thread, position in around])
+    namespaces = {thread: key[: namespace_end(key)] for key, (thread, _) in places.items()}
+    members: dict[_Place, bytes] = {
+        place: namespaces[place[0]] + row for place, row in zip(around, rows, strict=True) if row is not None
+    }
+    missing = [key for key in members.values() if key not in found]
+    known = {**found, **(yield from all_found(missing))}
+    touched = {key: places.get(key) for key in memories}
+    for thread, at in places.values():
+        for near in _near(at, REACH):
+            key = members.get((thread, near))
+            if key is not None:
+                touched[key] = (thread, near)
+    return [_document(key, place, members, known) for key, place in touched.items()]
+
+
+def _document(
+    key: bytes, place: _Place | None, members: dict[_Place, bytes], known: dict[bytes, Found]
+) -> KeywordChange:
+    scope, record_id = scope_of(key), key[namespace_end(key) :]
+    found = known.get(key)
+    if found is None:
+        return KeywordDelete(scope, record_id)
+    around: list[Neighbour] = []
+    if place is not None:
+        thread, at = place
+        for near in _near(at, REACH):
+            other = known.get(members.get((thread, near), b""))
+            if other is not None:
+                around.append(Neighbour(near, other.subject.body))
+    position = 0 if place is None else place[1]
+    return KeywordPut(scope, record_id, documents.texts_of(found.subject.body, position, around))
+
+
+def _places_of(memories: Sequence[bytes]) -> Generator[Fetch, Rows, dict[bytes, _Place]]:
+    """Return where in conversations memories are, or were before they were deleted."""
+    rows = yield Fetch(Family.HEADS, memories)
+    places: dict[bytes, _Place] = {}
+    for key, row in zip(memories, rows, strict=True):
+        head: MemoryHead | None = None if row is None else decode_head(row)
+        if head is not None and head.thread:
+            places[key] = path(thread_key(key, head.thread)), head.position
+    return places
+
+
+def _near(position: int, reach: int) -> range:
+    return range(max(0, position - reach), position + reach + 1)
+
+
+_STEP: Final = 256

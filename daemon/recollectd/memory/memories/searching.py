@@ -1,0 +1,167 @@
+"""One search over both views: which memories the arms find, which of them count, and in which order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Final
+
+from recollectd.memory.kind import Fetch, Rows, View
+from recollectd.memory.memories import filters, fusion, spaces
+from recollectd.memory.memories.checks import check_dimensions, check_vectors
+from recollectd.memory.memories.documents import FIELDS
+from recollectd.memory.memories.fetching import Found, found_among
+from recollectd.memory.memories.fusion import Arm, Candidate
+from recollectd.memory.memories.heads import decode_head
+from recollectd.memory.memories.views import MemoryViews
+from recollectd.protocol import errors, limits
+from recollectd.protocol.messages.fields import Kind
+from recollectd.protocol.messages.memories import KEYWORD_WEIGHT_DEFAULT, MemorySearch
+from recollectd.storage.keyspace import Family, after_prefix, kind_prefix, namespace_bytes, namespace_end, text_bytes
+from recollectd.storage.vectors.errors import SpaceRebuilding, SpaceUnknown
+
+KEYWORD: Final = "keyword"
+MODES: Final = ("", KEYWORD, "vector", "hybrid")
+# So many of an arm's best are looked at; the scores of its worst there count as 0.
+LOOKED_AT: Final = 400
+# Namespaces up to this size are filtered before the search, larger ones behind it, in ever larger helpings.
+FILTERED_BEFORE_MAX: Final = 20_000
+_HELPING_GROWTH: Final = 4
+_HELPING_MAX: Final = 100_000
+_STEP: Final = 512
+_WEIGHT_MAX: Final = 1_000.0
+
+Hits = Sequence[tuple[bytes, float]]
+
+
+def check_search(request: MemorySearch) -> None:
+    """Refuse a search that is out of bounds, naming the field."""
+    namespace_bytes(request.namespace)
+    text_bytes(request.text, "text", limits.QUERY_BYTES_MAX, empty=True)
+    if request.mode not in MODES:
+        raise errors.InvalidArgument("must be keyword, vector or hybrid", field="mode")
+    if request.vectors is not None:
+        check_vectors(request.vectors, "vectors")
+    if request.mode in (KEYWORD, "hybrid") and not request.text:
+        raise errors.InvalidArgument("must be told for this mode", field="text")
+    if request.mode in ("vector", "hybrid") and not request.vectors:
+        raise errors.InvalidArgument("must be told for this mode", field="vectors")
+    if not request.text and not request.vectors:
+        raise errors.InvalidArgument("there is nothing to search for: neither text nor vectors", field="text")
+    for name, weight in (request.weights or {}).items():
+        if name != KEYWORD and name not in (request.vectors or {}):
+            raise errors.InvalidArgument(f"there is no arm {name[:40]!r} in this search", field="weights")
+        if not (math.isfinite(weight) and 0 < weight <= _WEIGHT_MAX):
+            raise errors.InvalidArgument(f"must be more than 0 and at most {_WEIGHT_MAX:g}", field=f"weights[{name!r}]")
+    for number, field in ((request.min_score, "min_score"), (request.diversity, "diversity")):
+        if not math.isfinite(number):
+            raise errors.InvalidArgument("must be a number", field=field)
+
+
+class Search:
+    """One search under way."""
+
+    def __init__(self, request: MemorySearch, view: View) -> None:
+        assert view.memories is not None
+        self._request = request
+        self._view = view
+        self._views: MemoryViews = view.memories
+        self._predicate = filters.parse(request.filter)
+        self._scope = namespace_bytes(request.namespace)
+        self._prefix = kind_prefix(Kind.MEMORY, request.namespace)
+        self._found: dict[bytes, Found | None] = {}
+        self._allowed: list[bytes] | None = None
+
+    def run(self, wanted: int) -> Generator[Fetch, Rows, list[tuple[bytes, Candidate]]]:
+        """Return results in order, best first."""
+        request = self._request
+        self._views.catch_up()
+        if self._predicate is not None:
+            yield from self._filter_before()
+        arms: list[Arm] = []
+        weights = request.weights or {}
+        if request.text and request.mode != "vector":
+            weight = weights.get(KEYWORD, KEYWORD_WEIGHT_DEFAULT)
+            arms.append(Arm(KEYWORD, weight, (yield from self._look(self._keywords, wanted))))
+        if request.vectors and request.mode != KEYWORD:
+            for name, vector in request.vectors.items():
+                ask = yield from self._vectors(name, vector)
+                arms.append(Arm(name, weights.get(name, 1.0), (yield from self._look(ask, wanted))))
+        known = {key: found for key, found in self._found.items() if found is not None}
+        candidates = fusion.fuse(arms, known)
+        fusion.apply_factors(candidates, request, self._view.time if request.as_of is None else request.as_of)
+        return fusion.ordered(candidates, request, wanted)
+
+    def _keywords(self, limit: int) -> Hits:
+        weights = dict.fromkeys(FIELDS, 1.0)
+        return self._views.keywords.search(
+            self._scope, self._request.text, weights=weights, limit=limit, allowed=self._allowed
+        )
+
+    def _vectors(self, name: str, vector: bytes) -> Generator[Fetch, Rows, Callable[[int], Hits]]:
+        """Return what asks the vector view for the nearest in a space, which an alias may name."""
+        field = f"vectors[{name!r}]"
+        space, head = yield from spaces.fetch_space(self._request.namespace, name, field)
+        check_dimensions(vector, head, field)
+
+        def ask(limit: int) -> Hits:
+            exact = self._request.exact or limit > LOOKED_AT
+            try:
+                return self._views.vectors.search(self._scope, space, vector, limit, self._allowed, exact)
+            except SpaceUnknown:
+                return ()  # dropped a moment ago
+            except SpaceRebuilding as error:
+                raise errors.Busy(str(error), field=field, retry_after_ms=1_000) from None
+
+        return ask
+
+    def _look(self, ask: Callable[[int], Hits], wanted: int) -> Generator[Fetch, Rows, Hits]:
+        """Return an arm's best among the memories that count, in ever larger helpings until there are enough."""
+        enough = limit = max(LOOKED_AT, wanted)
+        while True:
+            hits = [(self._prefix + record_id, score) for record_id, score in ask(limit)]
+            yield from self._fetch(key for key, _ in hits)
+            counting = [hit for hit in hits if self._found[hit[0]] is not None]
+            if len(counting) >= enough or len(hits) < limit or limit >= _HELPING_MAX:
+                return counting[:enough]
+            limit = min(_HELPING_MAX, limit * _HELPING_GROWTH)
+
+    def _fetch(self, keys: Iterable[bytes]) -> Generator[Fetch, Rows, None]:
+        """Learn of memories whether they count."""
+        missing = [key for key in keys if key not in self._found]
+        at = 0
+        while at < len(missing):
+            found = yield from found_among(missing[at : at + _STEP], self._view)
+            for key, each in zip(missing[at:], found, strict=False):  # `found` is of the first keys
+                self._found[key] = each if each is not None and self._counts(each) else None
+            at += len(found)
+
+    def _counts(self, found: Found) -> bool:
+        head, body, as_of = found.subject.head, found.subject.body, self._request.as_of
+        if as_of is not None:
+            began = head.created_at if body.valid_at is None else body.valid_at
+            ended = any(0 < end <= as_of for end in (head.forgotten_at, head.superseded_at))
+            if began > as_of or (ended and not self._request.hidden):
+                return False
+        elif head.hidden and not self._request.hidden:
+            return False
+        return self._predicate is None or self._predicate(found.subject)
+
+    def _filter_before(self) -> Generator[Fetch, Rows, None]:
+        """In a small namespace, learn of all memories whether they count, and let the arms look at those alone."""
+        start, stop = self._prefix, after_prefix(self._prefix)
+        keys: list[bytes] = []
+        while step := self._view.walk(Family.HEADS, start, stop, keys_max=_STEP):
+            keys += [key for key, row in step if not decode_head(row).deleted]
+            start = step[-1][0] + b"\0"
+            if len(keys) > FILTERED_BEFORE_MAX:
+                return
+        yield from self._fetch(keys)
+        self._allowed = [key[namespace_end(key) :] for key in keys if self._found[key] is not None]
+
+    def highlights(self, found: Found) -> tuple[tuple[int, int], ...]:
+        """Return where a memory's text has words of the query."""
+        text = self._request.text
+        if not text or self._request.mode == "vector":
+            return ()
+        return tuple(map(tuple, self._views.keywords.highlights(self._scope, text, found.subject.body.text)))  # type: ignore[arg-type]

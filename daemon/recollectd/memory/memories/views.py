@@ -1,0 +1,343 @@
+"""The views over memories, keywords and vectors: they follow the journal like the records do, a moment later.
+
+A commit that is applied is noted; a thread reads the records it changed and tells the views. A search waits until what
+was applied before it has reached them, so whoever has the reply to a write finds it, over any connection. Nothing of
+this is in the way of a write.
+
+Which records commits changed stands in rows written with them (`keyspace.change_key`), until both views have made it
+durable. So after a crash the views go on from there, and an idle view holds up nothing. A view that is lost or damaged
+is made anew from the records.
+
+Threads: `note` is called by the event loop, `catch_up` and the searches by workers; what the views are told comes from
+one thread, what makes them durable from another.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from recollectd.memory.kind import Fetch, Rows, WriteOperation
+from recollectd.memory.memories import indexing
+from recollectd.memory.memories.documents import FIELDS
+from recollectd.memory.memories.fetching import Found
+from recollectd.memory.memories.heads import decode_space
+from recollectd.memory.memories.indexing import Spaces, scope_of
+from recollectd.protocol import errors
+from recollectd.protocol.messages.fields import Kind
+from recollectd.storage.engine import Engine
+from recollectd.storage.keyspace import (
+    CHANGES_TRIMMED_KEY,
+    DELETE_RANGE,
+    PUT,
+    Family,
+    Write,
+    after_prefix,
+    change_key,
+    namespace_end,
+    pack_number,
+    split_change_key,
+    unpack_number,
+)
+from recollectd.storage.keywords.errors import KeywordsDamaged, KeywordsOutdated
+from recollectd.storage.keywords.options import KeywordOptions
+from recollectd.storage.keywords.options import Put as KeywordPut
+from recollectd.storage.keywords.view import Keywords, open_keywords, rebuild_keywords
+from recollectd.storage.vectors.pressure import Pressure
+from recollectd.storage.vectors.view import VectorView
+
+log = logging.getLogger("recollectd.views")
+
+if TYPE_CHECKING:
+    from recollectd.memory.commits import Commit
+
+T = TypeVar("T")
+
+_MEMORY: Final = bytes((Kind.MEMORY,))
+_FOLLOWED: Final = frozenset((_MEMORY, bytes((Kind.VECTOR_SPACE,))))
+_STEP: Final = 256
+_WALK_ROWS: Final = 1_000
+_WAITING_MAX: Final = 200_000
+_BUSY_RETRY_MS: Final = 50
+
+
+class MemoryViews:
+    """Keywords and vectors of all memories. Made by `open_views`; fatal: told what the views cannot go on after."""
+
+    def __init__(self, engine: Engine, keywords: Keywords, vectors: VectorView) -> None:
+        self.keywords = keywords
+        self.vectors = vectors
+        self.fatal: Callable[[BaseException], None] = _raise
+        self._engine = engine
+        self._spaces: Spaces = {}
+        self._state = threading.Condition()
+        self._waiting: list[tuple[int, bytes]] = []
+        self._noted_seq = self._told_seq = engine.applied_seq
+        self._trimmed_seq = 0
+        self._pressed: Pressure | None = None
+        self._ending = False
+        self._telling = threading.Thread(target=self._guarded, args=(self._tell,), name="memory-views", daemon=True)
+        self._keeping = threading.Thread(target=self._guarded, args=(self._keep,), name="memory-files", daemon=True)
+        self._work = threading.Event()
+
+    # -- following the journal -------------------------------------------------------------------------------------
+
+    def follow(self, applied: Iterable[tuple[int, Commit]]) -> None:
+        """Note what of commits just applied the views follow."""
+        for number, commit in applied:
+            keys = [event.key for event in commit.events if event.key[:1] in _FOLLOWED and event.alters]
+            if keys:
+                self.note(number, keys)
+
+    def note(self, seq: int, keys: Iterable[bytes]) -> None:
+        """Note that an applied commit changed memories or vector spaces."""
+        with self._state:
+            self._waiting.extend((seq, key) for key in keys)
+            self._noted_seq = seq
+            self._state.notify_all()
+
+    def catch_up(self) -> None:
+        """Wait until the views know everything that was noted before this call."""
+        with self._state:
+            wanted = self._noted_seq
+            self._state.wait_for(lambda: self._told_seq >= wanted or self._ending)
+            if self._told_seq < wanted:
+                raise errors.ShuttingDown(retry_after_ms=1_000)
+
+    def refuse(self, operation: WriteOperation[Any]) -> errors.Busy | None:
+        """Return why a write of memories should wait, if so."""
+        if operation.frees or not any(key[:1] in _FOLLOWED for key in operation.keys or (_MEMORY,)):
+            return None
+        if len(self._waiting) > _WAITING_MAX or self.keywords.pressure >= 1:
+            return errors.Busy("memories come faster than they can be indexed", retry_after_ms=_BUSY_RETRY_MS)
+        pressed = self._pressed
+        return None if pressed is None else errors.Busy(pressed.reason, retry_after_ms=pressed.retry_after_ms)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._telling.start()
+        self._keeping.start()
+
+    def close(self) -> None:
+        """End both threads, make everything durable."""
+        with self._state:
+            self._ending = True
+            self._state.notify_all()
+        self._work.set()
+        if self._telling.is_alive():
+            self._telling.join()
+            self._keeping.join()
+            self.checkpoint()
+        self.vectors.close()
+
+    def _guarded(self, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except BaseException as error:
+            self.fatal(error)
+
+    def _tell(self) -> None:
+        while True:
+            with self._state:
+                self._state.wait_for(lambda: self._waiting or self._ending)
+                if self._ending:
+                    return
+                step = _whole_commits(self._waiting)
+            self.tell(step)
+            with self._state:
+                del self._waiting[: len(step)]
+                self._told_seq = step[-1][0]
+                self._state.notify_all()
+            self._work.set()
+
+    def tell(self, step: Sequence[tuple[int, bytes]]) -> None:
+        """Tell the views what whole commits changed."""
+        seq = step[-1][0]
+        changes = _finish(indexing.index([key for _, key in step], self._spaces), self._engine)
+        self.vectors.apply(seq, changes.vectors)
+        self.keywords.apply(seq, changes.keywords)
+        touched = {(change.scope, change.space) for change in changes.vectors}
+        pressures = (self.vectors.pressure(scope, name) for scope, name in touched)
+        self._pressed = next((pressure for pressure in pressures if pressure is not None), None)
+
+    # -- what is durable -------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """Write what has grown to files, merge files, while there is need."""
+        while True:
+            self._work.wait()
+            self._work.clear()
+            if self._ending:
+                return
+            try:
+                if self.keywords.wants_flush:
+                    self.keywords.flush()
+                while self.keywords.wants_merge and not self._ending:
+                    self.keywords.merge()
+            except OSError as error:
+                log.warning("keywords are kept in memory for now: %s", error)
+
+    def checkpoint(self) -> None:
+        """Make everything told durable. On a worker thread."""
+        try:
+            self.keywords.flush()
+            self.vectors.checkpoint()
+        except OSError as error:
+            log.warning("the views over memories stay as they are on disk: %s", error)
+
+    def compact(self) -> None:
+        """Leave no byte of a deleted memory in the files. On a worker thread."""
+        self.keywords.compact()
+        self.vectors.compact()
+
+    @property
+    def durable_seq(self) -> int:
+        """The commit that both views would know after a crash."""
+        return min(self.keywords.durable_seq, self.vectors.durable_seq)
+
+    def trim(self) -> list[Write]:
+        """Return the rows that drop what the views need not be told again."""
+        durable = self.durable_seq
+        if durable <= self._trimmed_seq:
+            return []
+        self._trimmed_seq = durable
+        first, end = change_key(0, b""), change_key(durable + 1, b"")
+        return [
+            (DELETE_RANGE, Family.INDEX, first, end),
+            (PUT, Family.META, CHANGES_TRIMMED_KEY, pack_number(durable)),
+        ]
+
+    def status(self) -> dict[str, Any]:
+        """Return the views' figures."""
+        keywords = self.keywords.statistics()._asdict()
+        return {
+            "waiting": len(self._waiting),
+            "told_seq": self._told_seq,
+            "durable_seq": self.durable_seq,
+            "keywords": keywords,
+            "vectors": self.vectors.statistics(),
+        }
+
+    # -- coming up -------------------------------------------------------------------------------------------------
+
+    def come_up(self, rebuild_vectors: bool) -> None:
+        """Learn the spaces, make anew what is lost, and tell what is not durable yet."""
+        applied = self._engine.applied_seq
+        changed = list(self._changes(self.durable_seq + 1))
+        for key, row in walk(self._engine, Family.HEADS, bytes((Kind.VECTOR_SPACE,))):
+            head = decode_space(row)
+            name = key[namespace_end(key) :].decode()
+            if head.alias_of or head.incarnation > self.vectors.durable_seq:
+                continue  # no space, or one that its change row makes
+            self._spaces[scope_of(key), name] = head.incarnation
+            if (scope_of(key), name) not in self.vectors.spaces():
+                self.vectors.expect(scope_of(key), name, indexing.spec_of(head), applied)
+        for scope, name in self.vectors.spaces():
+            # One that was dropped, or dropped and made anew, since the view was durable: its change row drops it.
+            self._spaces.setdefault((scope, name), 0)
+        lost = {(scope, name) for scope, name, _ in self.vectors.damaged()}
+        if rebuild_vectors:
+            lost |= set(self._spaces)
+        for scope, name in lost:
+            log.warning("the vector space %s is made anew from the records", name)
+            self.vectors.rebuild(scope, name, self._vectors_of(scope, name), applied)
+        while changed:
+            step = _whole_commits(changed)
+            self.tell(step)
+            del changed[: len(step)]
+
+    def _changes(self, from_seq: int) -> Iterator[tuple[int, bytes]]:
+        start = change_key(from_seq, b"")
+        for key, _ in walk(self._engine, Family.INDEX, start[:1], start):
+            yield split_change_key(key)
+
+    def _vectors_of(self, scope: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
+        incarnation = self._spaces[scope, name]
+        for found in all_memories(self._engine, scope, vectors=True):
+            vector = (found.vectors or {}).get(name)
+            if vector is not None and vector.incarnation == incarnation:
+                yield found.key[namespace_end(found.key) :], vector.components
+
+
+def open_views(folder: Path, engine: Engine) -> MemoryViews:
+    """Open the views in a data folder, or make them, and bring them up to what is applied. Raises OSError."""
+    row = engine.get_many(Family.META, (CHANGES_TRIMMED_KEY,))[0]
+    trimmed = 0 if row is None else unpack_number(row)
+    options = KeywordOptions(fields=FIELDS)
+    try:
+        keywords = open_keywords(folder / KEYWORDS_NAME, options)
+        if keywords.durable_seq < trimmed:
+            raise KeywordsOutdated(f"durable up to {keywords.durable_seq}, changes are known from {trimmed + 1} on")
+    except (KeywordsDamaged, KeywordsOutdated) as error:
+        log.warning("the keyword view is made anew from the records: %s", error)
+        keywords = rebuild_keywords(folder / KEYWORDS_NAME, engine.applied_seq, _all_documents(engine), options)
+    vectors = VectorView(folder / VECTORS_NAME)
+    views = MemoryViews(engine, keywords, vectors)
+    views.come_up(rebuild_vectors=vectors.durable_seq < trimmed)
+    return views
+
+
+KEYWORDS_NAME: Final = "keywords"
+VECTORS_NAME: Final = "vectors"
+
+
+def _whole_commits(changed: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Return the first changes, up to the end of a commit: views take a commit at once."""
+    end = min(_STEP, len(changed))
+    while end < len(changed) and changed[end][0] == changed[end - 1][0]:
+        end += 1
+    return changed[:end]
+
+
+def _all_documents(engine: Engine) -> Iterator[KeywordPut]:
+    keys: list[bytes] = []
+    for key, _ in walk(engine, Family.HEADS, bytes((Kind.MEMORY,))):
+        keys.append(key)
+        if len(keys) == _STEP:
+            yield from _documents_of(engine, keys)
+            keys = []
+    yield from _documents_of(engine, keys)
+
+
+def _documents_of(engine: Engine, keys: list[bytes]) -> Iterator[KeywordPut]:
+    wanted = {(scope_of(key), key[namespace_end(key) :]) for key in keys}
+    for change in _finish(indexing.index(keys, {}), engine).keywords:
+        if isinstance(change, KeywordPut) and (change.scope, change.record_id) in wanted:
+            yield change
+
+
+def all_memories(engine: Engine, scope: bytes, *, vectors: bool = False) -> Iterator[Found]:
+    """Yield the memories of a scope that are there."""
+    keys: list[bytes] = []
+    for key, _ in walk(engine, Family.HEADS, bytes((Kind.MEMORY,)) + scope):
+        keys.append(key)
+        if len(keys) == _STEP:
+            yield from _finish(indexing.all_found(keys, vectors=vectors), engine).values()
+            keys = []
+    yield from _finish(indexing.all_found(keys, vectors=vectors), engine).values()
+
+
+def walk(engine: Engine, family: Family, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    """Yield all rows that begin with a prefix, from a key on, in steps."""
+    at, stop = start or prefix, after_prefix(prefix)
+    while step := engine.walk(family, at, stop, keys_max=_WALK_ROWS):
+        yield from step
+        at = step[-1][0] + b"\0"
+
+
+def _finish(reading: Generator[Fetch, Rows, T], engine: Engine) -> T:
+    """Run a reading to its end."""
+    try:
+        fetch = next(reading)
+        while True:
+            fetch = reading.send(engine.get_many(fetch.family, fetch.keys) if fetch.keys else [])
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -1,0 +1,130 @@
+"""The newest rows of a space: in memory, in order of arrival, searched one by one.
+
+One thread appends and kills at a time (the space's lock); readers take `rows()` and see nothing of what comes later:
+a row is born by the count they took, and died by the seq they read at. Arrays are never shortened or moved: one that
+is too small is replaced by a copy, and readers keep theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from recollectd._native import vector_scan
+from recollectd.storage.vectors.spec import Floats, Metric, Spec
+
+# Memory is touched only where rows are written, so after some steps the whole room is reserved at once: copying a
+# large delta would hold up everybody for tens of milliseconds.
+ROOM_STEPS: Final = (64, 512, 4096)
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaRows:
+    """What a reader sees. coarse and coarse_scales: i8 copies, for the cosine metric alone."""
+
+    stored: npt.NDArray[np.uint8]
+    coarse: npt.NDArray[np.int8] | None
+    coarse_scales: Floats | None
+    died: npt.NDArray[np.uint64]
+    ids: list[bytes]
+    count: int
+
+
+class Delta:
+    """Rows and where the live record of each id is."""
+
+    def __init__(self, spec: Spec, rows_max: int) -> None:
+        self._spec = spec
+        self._rows_max = rows_max
+        self.count = 0
+        self.dead = 0
+        self.ids: list[bytes] = []
+        self.row_of: dict[bytes, int] = {}
+        self.stored: npt.NDArray[np.uint8]
+        self.coarse: npt.NDArray[np.int8] | None
+        self.coarse_scales: Floats | None
+        self.died: npt.NDArray[np.uint64]
+        self.born: npt.NDArray[np.uint64]
+        self._reserve(0)
+
+    @property
+    def live(self) -> int:
+        """How many rows have not died."""
+        return self.count - self.dead
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory that rows fill, what their ids cost about included."""
+        coarse = self._spec.dimensions + 4 if self.coarse is not None else 0
+        return self.count * (self._spec.row_bytes + coarse + 16 + 250)
+
+    def rows(self) -> DeltaRows:
+        """Return what a reader may see from now on."""
+        return DeltaRows(self.stored, self.coarse, self.coarse_scales, self.died, self.ids, self.count)
+
+    def append(self, seq: int, ids: Sequence[bytes], vectors: Floats) -> None:
+        """Add rows; vectors: one after the other. The ids have no live row here."""
+        first, count = self.count, len(ids)
+        self._make_room(first + count)
+        vector_scan.store(
+            *(self._spec.native_precision, self._spec.dimensions, vectors, count, self._spec.to_unit),
+            *(first, self.stored, self.coarse, self.coarse_scales),
+        )
+        self._enter(first, ids, seq)
+
+    def append_stored(self, born: npt.NDArray[np.uint64], ids: Sequence[bytes], rows: npt.NDArray[np.uint8]) -> None:
+        """Add rows as they were stored, to the bit."""
+        first, count = self.count, len(ids)
+        self._make_room(first + count)
+        floats = np.empty((count, self._spec.dimensions), np.float32)
+        precision, dimensions = self._spec.native_precision, self._spec.dimensions
+        vector_scan.load(precision, dimensions, rows, 0, count, floats)
+        vector_scan.store(
+            precision, dimensions, floats, count, False, first, self.stored, self.coarse, self.coarse_scales
+        )
+        self.stored[first : first + count] = rows
+        self._enter(first, ids, born)
+
+    def kill(self, record_id: bytes, seq: int) -> bool:
+        """Let a record's row die; False when it has none here."""
+        row = self.row_of.pop(record_id, -1)
+        if row < 0:
+            return False
+        self.died[row] = seq
+        self.dead += 1
+        return True
+
+    def alive_at(self, seq: int, after: int = 0) -> npt.NDArray[np.intp]:
+        """Return the rows born after one seq that live at another."""
+        count = self.count
+        born, died = self.born[:count], self.died[:count]
+        return np.flatnonzero((born > after) & (born <= seq) & ((died == 0) | (died > seq)))
+
+    def _enter(self, first: int, ids: Sequence[bytes], born: int | npt.NDArray[np.uint64]) -> None:
+        self.born[first : first + len(ids)] = born
+        self.row_of.update(zip(ids, range(first, first + len(ids)), strict=True))
+        self.ids.extend(ids)
+        self.count = first + len(ids)
+
+    def _make_room(self, count: int) -> None:
+        if count > len(self.died):
+            steps = [step for step in ROOM_STEPS if step >= count]
+            self._reserve(steps[0] if steps else max(self._rows_max, 2 * count))
+
+    def _reserve(self, room: int) -> None:
+        dimensions, kept = self._spec.dimensions, self.count
+        stored = np.empty((room, self._spec.row_bytes), np.uint8)
+        died, born = np.zeros(room, np.uint64), np.zeros(room, np.uint64)
+        coarse: npt.NDArray[np.int8] | None = None
+        scales: Floats | None = None
+        if self._spec.metric is Metric.COSINE:
+            coarse, scales = np.empty((room, dimensions), np.int8), np.empty(room, np.float32)
+        if kept:
+            stored[:kept], died[:kept], born[:kept] = self.stored[:kept], self.died[:kept], self.born[:kept]
+            if coarse is not None and scales is not None and self.coarse is not None and self.coarse_scales is not None:
+                coarse[:kept], scales[:kept] = self.coarse[:kept], self.coarse_scales[:kept]
+        self.stored, self.died, self.born, self.coarse, self.coarse_scales = stored, died, born, coarse, scales

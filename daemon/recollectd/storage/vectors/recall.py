@@ -1,0 +1,63 @@
+"""Whether approximate searches find what they should: some are asked again exactly, while nobody waits."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+from recollectd.storage.vectors.searching import Found, Query, search
+from recollectd.storage.vectors.selection import Located
+from recollectd.storage.vectors.space import Snapshot
+
+
+class _Sample(NamedTuple):
+    query: Query
+    snapshot: Snapshot
+    limit: int
+    located: Located | None
+    found: Found
+
+
+class RecallMonitor:
+    """interval: every how many approximate searches one is kept to be asked again; 0: none."""
+
+    def __init__(self, interval: int) -> None:
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._pending: _Sample | None = None
+        self.searches = 0
+        self.approximate = 0
+        self.sampled = 0
+        self._wanted = 0
+        self._matched = 0
+
+    @property
+    def recall(self) -> float | None:
+        """The share of the true nearest records that sampled searches found, or None before the first sample."""
+        return self._matched / self._wanted if self._wanted else None
+
+    def count(self, query: Query, snapshot: Snapshot, limit: int, located: Located | None, found: Found) -> bool:
+        """Count a search; True when it is kept to be asked again. One waits at a time: it keeps files mapped."""
+        with self._lock:
+            self.searches += 1
+            if found.exact:
+                return False
+            self.approximate += 1
+            if not self._interval or self.approximate % self._interval or self._pending is not None:
+                return False
+            self._pending = _Sample(query, snapshot, limit, located, found)
+            return True
+
+    def check(self) -> bool:
+        """Ask the waiting sample again, exactly; False when there is none."""
+        with self._lock:
+            sample, self._pending = self._pending, None
+        if sample is None:
+            return False
+        truth = search(sample.query, sample.snapshot, sample.limit, located=sample.located, exact=True).hits
+        found = {record_id for record_id, _ in sample.found.hits}
+        with self._lock:
+            self.sampled += 1
+            self._wanted += len(truth)
+            self._matched += sum(record_id in found for record_id, _ in truth)
+        return True

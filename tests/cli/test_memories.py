@@ -1,0 +1,74 @@
+"""Memories on the command line over a real daemon: written, listed, searched, moved out and in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cli.test_with_daemon import lines_of, run
+from recollectd.client import NewMemory
+from recollectd.testing import Daemon
+
+
+def fill(daemon: Daemon) -> None:
+    run(daemon, "vector-space", "create", "mini", 2)
+    run(daemon, "vector-space", "alias", "current", "mini")
+    run(daemon, "memory", "add", "Ada likes tea", "--id", "a", "--kind", "fact", "--vector", "mini=[1, 2]")
+    run(daemon, "memory", "add", "Bob likes cake", "--id", "b", "--place", 52.5, 13.4, "--metadata", '{"n": 1}')
+
+
+def test_memories_are_written_read_and_deleted(recollectd_daemon: Daemon) -> None:
+    fill(recollectd_daemon)
+    assert run(recollectd_daemon, "memory", "get", "a") == "Ada likes tea\n"
+    found = json.loads(run(recollectd_daemon, "memory", "get", "a", "--vectors", "--json"))
+    assert (found["kind"], found["vectors"]) == ("fact", {"mini": [1.0, 2.0]})
+    listed = run(recollectd_daemon, "memory", "list", "metadata.n == 1 and place within [52, 13, 100000]", "--json")
+    assert [json.loads(line)["memory_id"] for line in listed.splitlines()] == ["b"]
+    assert "there was a" in run(recollectd_daemon, "memory", "add", "Ada likes tea", "--if-new")
+    assert "forgot b" in run(recollectd_daemon, "memory", "forget", "b")
+    assert "Bob" not in run(recollectd_daemon, "memory", "list")
+    assert run(recollectd_daemon, "memory", "delete", "a") == "deleted a\n"
+    assert run(recollectd_daemon, "memory", "delete", "a") == "there was no memory a\n"
+    run(recollectd_daemon, "memory", "get", "a", code=66)
+
+
+def test_a_search_shows_scores_arms_and_highlights(recollectd_daemon: Daemon) -> None:
+    fill(recollectd_daemon)
+    table = run(recollectd_daemon, "search", "who likes tea", "--vector", "current=[1, 2]").splitlines()
+    assert table[0].split() == ["score", "arms", "(rank)", "memory", "text"]
+    assert "keyword (1) current (1)" in table[1]
+    assert "Ada *likes* *tea*" in table[1]
+    hit = json.loads(run(recollectd_daemon, "search", "cake", "--filter", 'memory_id == "b"', "--json"))
+    assert hit["memory"]["memory_id"] == "b"
+    assert hit["score_details"]["arms"][0]["arm"] == "keyword"
+
+
+def test_vector_spaces_are_listed_and_dropped(recollectd_daemon: Daemon) -> None:
+    fill(recollectd_daemon)
+    spaces = [json.loads(line) for line in run(recollectd_daemon, "vector-space", "list", "--json").splitlines()]
+    assert [(each["name"], each.get("alias_of", "")) for each in spaces] == [("current", "mini"), ("mini", "")]
+    assert run(recollectd_daemon, "vector-space", "drop", "mini") == "dropped mini\n"
+    assert "there was no" in run(recollectd_daemon, "vector-space", "drop", "mini")
+
+
+def test_an_export_comes_back_as_it_was(recollectd_daemon: Daemon, tmp_path: Path) -> None:
+    fill(recollectd_daemon)
+    exported, again = tmp_path / "exported.jsonl", tmp_path / "again.jsonl"
+    with recollectd_daemon.client() as client:
+        said = [NewMemory(text, text, conversation_id="c", valid_at=5.0) for text in ("z", "y", "x")]
+        client.memories.add_many(said)
+        client.memories.forget("y")
+        client.memories.supersede("z", "a")
+    run(recollectd_daemon, "export", exported)
+    with Daemon() as other:
+        run(other, "import", exported)
+        run(other, "import", exported)
+        run(other, "export", again)
+    own = ("version", "created_at", "updated_at", "exported_at", "forgotten_at", "superseded_at")
+    stripped = [
+        [{k: v for k, v in line.items() if k not in own} for line in lines_of(path)] for path in (exported, again)
+    ]
+    assert stripped[0] == stripped[1]
+    hidden = [line["memory_id"] for line in lines_of(again) if "forgotten_at" in line or "superseded_at" in line]
+    assert sorted(hidden) == ["y", "z"]
+    assert [line["memory_id"] for line in lines_of(again) if line.get("conversation_id")] == ["z", "y", "x"]

@@ -1,0 +1,95 @@
+"""Memories and vector spaces for the fake daemon's store: as much as the client's tests ask for."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from recollectd.protocol import errors
+from recollectd.protocol.messages import connection
+from recollectd.protocol.messages import memories as messages
+from recollectd.protocol.messages.fields import Reply
+
+AT = 1_700_000_000_123_456
+
+
+class FakeMemories:
+    """Answers requests about memories. Every search finds everything."""
+
+    position: int
+
+    def __init__(self) -> None:
+        self.memories: dict[str, messages.Memory] = {}
+        self.spaces: dict[str, messages.Space] = {}
+
+    def _MemoryAdd(self, request: messages.MemoryAdd) -> Reply:
+        return messages.MemoriesStored(tuple(map(self._store, request.memories)))
+
+    def _MemoryReplace(self, request: messages.MemoryReplace) -> Reply:
+        self._known(request.memory.memory_id or "")
+        return messages.MemoriesStored((self._store(request.memory),))
+
+    def _store(self, new: messages.NewMemory) -> messages.MemoryStored:
+        self.position += 1
+        memory_id = new.memory_id or f"m-{self.position}"
+        before = self.memories.get(memory_id)
+        version = 1 if before is None else before.version + 1
+        fields = {name: getattr(new, name) for name in new.__struct_fields__ if name not in ("memory_id", "ttl_us")}
+        text = fields.pop("text")
+        self.memories[memory_id] = messages.Memory(memory_id, text, version, AT, AT, self.position, **fields)
+        return messages.MemoryStored(memory_id, version, AT, AT)
+
+    def _known(self, memory_id: str) -> messages.Memory:
+        if memory_id not in self.memories:
+            raise errors.NotFound("no such memory", field="memory_id")
+        return self.memories[memory_id]
+
+    def _MemoryGet(self, request: messages.MemoryGet) -> Reply:
+        return messages.Memories(tuple(map(self.memories.get, request.memory_ids)))
+
+    def _MemoryForget(self, request: messages.MemoryForget) -> Reply:
+        found = self._known(request.memory_id)
+        self.memories[request.memory_id] = structs.replace(found, forgotten_at=None if request.undo else AT)
+        return messages.MemoryMarked(found.version, AT, None)
+
+    def _MemorySupersede(self, request: messages.MemorySupersede) -> Reply:
+        return messages.MemoryMarked(self._known(request.memory_id).version, None, AT)
+
+    def _MemoryDelete(self, request: messages.MemoryDelete) -> Reply:
+        self.position += 1
+        return connection.Deleted(0 if self.memories.pop(request.memory_id, None) is None else 1)
+
+    def _MemoryList(self, request: messages.MemoryList) -> Reply:
+        return messages.MemoryPage(tuple(self.memories.values()), b"", AT)
+
+    def _MemoryCount(self, request: messages.MemoryCount) -> Reply:
+        return connection.Counted(len(self.memories), b"")
+
+    def _MemoryHistory(self, request: messages.MemoryHistory) -> Reply:
+        found = self._known(request.memory_id)
+        gone = messages.MemoryVersion(found.version + 1, AT, None)
+        there = messages.MemoryVersion(found.version, AT, messages.NewMemory(found.text, found.memory_id))
+        return messages.MemoryVersions((gone, there), 0, found.version)
+
+    def _MemorySearch(self, request: messages.MemorySearch) -> Reply:
+        details = (messages.ScoreDetail("keyword", 1, 2.5, 1.0, 3.0),) if request.explain else ()
+        results = tuple(messages.MemoryResult(each, 0.5, details) for each in self.memories.values())
+        return messages.MemoryResults(results[: request.limit])
+
+    def _MemoryContext(self, request: messages.MemoryContext) -> Reply:
+        return messages.ContextText("\n".join(each.text for each in self.memories.values()), tuple(self.memories), 1)
+
+    def _SpaceCreate(self, request: messages.SpaceCreate) -> Reply:
+        self.spaces[request.name] = messages.Space(
+            request.name, request.dimensions, request.metric, request.precision, request.model, AT
+        )
+        return connection.Done()
+
+    def _SpaceAlias(self, request: messages.SpaceAlias) -> Reply:
+        self.spaces[request.name] = messages.Space(request.name, 1, "", "", "", AT, request.alias_of)
+        return connection.Done()
+
+    def _SpaceList(self, request: messages.SpaceList) -> Reply:
+        return messages.Spaces(tuple(self.spaces.values()))
+
+    def _SpaceDrop(self, request: messages.SpaceDrop) -> Reply:
+        return connection.Deleted(0 if self.spaces.pop(request.name, None) is None else 1)
