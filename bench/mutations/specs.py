@@ -57,7 +57,8 @@ MUTATIONS: Final = (
             Replacement(
                 _HOT_WRITES,
                 '        """Nothing is told before it is durable: an asynchronous write goes the ordinary way."""\n',
-                "        self._lane.intake.reply(self.request_id, self.seq, self.part(self.reply_at, self.reply_bytes))\n"
+                "        reply = self.part(self.reply_at, self.reply_bytes)\n"
+                "        self._lane.intake.reply(self.request_id, self.seq, reply)\n"
                 "        self._lane.connection.flush_replies()\n"
                 "        self.request_id = 0\n",
             ),
