@@ -25,8 +25,10 @@ BENCHES: Final = {
     "mutations": "whether the tests notice when a promise is broken on purpose",
     "load": "synced puts per second; latencies beside the raw disk's; mixes; the highest rate carried",
     "peers": "the same work against Redis, Valkey, PostgreSQL and SQLite, interleaved",
+    "client": "the Python client beside redis-py with hiredis, both faces, interleaved",
     "scale": "how costs grow with the number of states, versions and messages",
     "cache": "memory per cached value above its bytes; hit ratios beside LRU",
+    "profile": "where the microseconds of an operation go, by function",
     "report": "a page of tables and plots from the rows of other benches",
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
     "vectors": "vector search in process beside hnswlib and faiss: CPU at equal recall, memory, filters, bursts",
@@ -37,7 +39,10 @@ BENCHES: Final = {
     "locomo-import": "an import killed at random moments and run again",
 }
 
-_MODULES: Final = {"report": "page"}  # bench.report is the rows themselves
+_MODULES: Final = {
+    "report": "page",  # bench.report is the rows themselves
+    "client": "client_speed",
+}
 
 
 def main() -> int:

@@ -273,7 +273,9 @@ cdef class HotWrite:
             del writes._overlay[self.key]
             known = self.key in writes._known
             writes._known[self.key] = (<tuple>held)[1]
-            if not known:
+            if known:
+                writes._known.move_to_end(self.key)
+            else:
                 writes._facts.shrink()
         if self._more is not None:
             writes._facts.applied([key for key, _ in self._more], seq)

@@ -37,6 +37,7 @@ SOUND: Final = (
 )
 
 _THREAD: Final = "native/recollectd_journal_thread.h"
+_HOT_WRITES: Final = "native/hot_writes.pyx"
 _COMMITTER: Final = "daemon/recollectd/server/committer.py"
 
 MUTATIONS: Final = (
@@ -49,9 +50,22 @@ MUTATIONS: Final = (
         "reply before sync",
         (
             Replacement(
-                _COMMITTER,
-                "            if ticket.asynchronous:\n                ticket.answer(sequenced.seq",
-                "            if sequenced:\n                ticket.answer(sequenced.seq",
+                "daemon/recollectd/server/pending.py",
+                "        if self._ticket.asynchronous:\n",
+                "        if self._ticket:\n",
+            ),
+            Replacement(
+                _HOT_WRITES,
+                '        """Nothing is told before it is durable: an asynchronous write goes the ordinary way."""\n',
+                "        self._lane.intake.reply(self.request_id, self.seq, self.part(self.reply_at, self.reply_bytes))\n"
+                "        self._lane.connection.flush_replies()\n"
+                "        self.request_id = 0\n",
+            ),
+            Replacement(
+                _HOT_WRITES,
+                "        self._lane.intake.reply(self.request_id, self.seq, (<tuple>self.outcome)[1])\n",
+                "        if self.request_id:\n"
+                "            self._lane.intake.reply(self.request_id, self.seq, (<tuple>self.outcome)[1])\n",
             ),
         ),
         ("tests/crash/test_promises.py", "tests/server"),
@@ -61,19 +75,19 @@ MUTATIONS: Final = (
         (
             Replacement(
                 _COMMITTER,
-                "        while written and written[0][1].seq <= progress.synced_seq:\n",
-                "        for _, each in written:\n"
+                "        if written and written[-1].seq <= progress.synced_seq:\n",
+                "        for each in written:\n"
                 "            if self._engine.applied_seq < each.seq <= progress.written_seq:\n"
                 "                early: list[Write] = []\n"
-                "                writes_of(each.seq, each.commit, early)\n"
+                "                each.add_rows(early)\n"
                 "                self._engine.write(early, each.seq)\n"
-                "        while written and written[0][1].seq <= progress.synced_seq:\n",
+                "        if written and written[-1].seq <= progress.synced_seq:\n",
             ),
             Replacement(
                 _COMMITTER,
-                "            self._engine.write(writes, items[-1][1].seq)\n",
-                "            if items[-1][1].seq > self._engine.applied_seq:\n"
-                "                self._engine.write(writes, items[-1][1].seq)\n",
+                "                self._engine.write(writes, items[-1].seq)\n",
+                "                if items[-1].seq > self._engine.applied_seq:\n"
+                "                    self._engine.write(writes, items[-1].seq)\n",
             ),
         ),
         ("tests/crash/test_promises.py", "tests/server"),
@@ -95,7 +109,7 @@ MUTATIONS: Final = (
             Replacement(
                 "daemon/recollectd/memory/facts.py",
                 "            pending = overlay.get(key)\n            if pending is not None:\n                gathered",
-                "            pending = None if key in young or key in old else overlay.get(key)\n"
+                "            pending = None if key in known else overlay.get(key)\n"
                 "            if pending is not None:\n                gathered",
             ),
         ),

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bench import client_speed
 from bench.generator.plan import Outcome
-from bench.peers import faces
 from bench.peers.footprint import settle
 from bench.peers.rows import Sample, Samples, add_rows
 from bench.peers.servers import VALUE_BYTES, Ours, Peer, Postgres, Redis, Sqlite, Unavailable
@@ -82,7 +82,9 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         if "put" in kinds:
             _read_back(ours, size, report)
         _weights(servers, report)
-        faces.compare(report, ours, next((each for each in servers if isinstance(each, Redis)), None), size.keys)
+        redis = next((each for each in servers if isinstance(each, Redis)), None)
+        if redis is not None:
+            client_speed.compare(report, ours, redis, size.rounds, size.read_seconds)
 
 
 def _subfolder(folder: Path, name: str) -> Path:

@@ -11,6 +11,7 @@ import pytest
 
 from recollectd.cli import output
 from recollectd.cli.progress import confirm, progress_bar
+from recollectd.client.reading import StateRecord
 from recollectd.client.results import Message, Page, Record
 
 
@@ -24,14 +25,14 @@ def test_results_become_json_without_what_is_not_set() -> None:
     }
     with_metadata = msgspec.structs.replace(message, metadata={"raw": b"\x00"})
     assert output.plain(with_metadata)["metadata"] == {"raw": {"$bytes": "AA=="}}
-    record = Record("k", {1: b""}, 1, "t", "t", None)
+    record = Record(StateRecord("k", {1: b""}, 1, 0, 1_500_000, None, 7))
     assert output.plain(Page([record], b"c"))["records"] == [
         {
             "key": "k",
             "value": {"$map": [[1, {"$bytes": ""}]]},
             "version": 1,
-            "created_at": "t",
-            "updated_at": "t",
+            "created_at": "1970-01-01T00:00:00.000000Z",
+            "updated_at": "1970-01-01T00:00:01.500000Z",
             "expires_at": None,
         }
     ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recollectd.client.core import Connection
+from recollectd.client.core import Answer, Connection
 from recollectd.client.session import Session
 from recollectd.protocol import errors, frames, limits, table
 from recollectd.protocol.messages.connection import Done, ErrorReply, Hello, Ping, Pong, Welcome
@@ -27,9 +27,21 @@ def welcome(**in_force: int) -> Welcome:
 def ready(**in_force: int) -> Connection[str]:
     connection: Connection[str] = Connection()
     connection.greet(Session().hello("test"))
-    assert connection.receive(reply_frame(0, welcome(**in_force))) == []
+    assert receive(connection, reply_frame(0, welcome(**in_force))) == []
     assert connection.welcome is not None
     return connection
+
+
+def receive(connection: Connection[str], data: bytes) -> list[Answer[str]]:
+    """Have a connection receive bytes, as they would come from a socket."""
+    answers = []
+    while data:
+        room = connection.room()
+        size = min(len(room), len(data))
+        room[:size] = data[:size]
+        answers += connection.receive(size)
+        data = data[size:]
+    return answers
 
 
 def request_id_of(frame: bytes) -> int:
@@ -53,7 +65,7 @@ def test_nothing_is_sent_before_the_welcome() -> None:
 def test_the_refusal_of_a_hello_is_raised() -> None:
     connection: Connection[str] = Connection()
     with pytest.raises(errors.TooManyConnections) as raised:
-        connection.receive(reply_frame(0, ErrorReply(302, "full", "", 250)))
+        receive(connection, reply_frame(0, ErrorReply(302, "full", "", 250)))
     assert raised.value.retry_after_ms == 250
 
 
@@ -61,7 +73,7 @@ def test_the_refusal_of_a_hello_is_raised() -> None:
 def test_what_is_no_welcome_breaks_the_connection(reply: Reply) -> None:
     connection = ready() if isinstance(reply, Welcome) else Connection[str]()
     with pytest.raises(errors.InvalidMessage):
-        connection.receive(reply_frame(0, reply))
+        receive(connection, reply_frame(0, reply))
 
 
 @given(st.permutations(range(6)), st.integers(1, 40))
@@ -69,7 +81,7 @@ def test_answers_find_their_requests_in_any_order_and_any_pieces(order: list[int
     connection = ready()
     ids = [request_id_of(connection.send(f"request {index}", PING)) for index in range(6)]
     stream = b"".join(reply_frame(ids[index], Pong(index), position=100 + index) for index in order)
-    answers = [answer for at in range(0, len(stream), piece) for answer in connection.receive(stream[at : at + piece])]
+    answers = [answer for at in range(0, len(stream), piece) for answer in receive(connection, stream[at : at + piece])]
     assert [(answer.token, answer.position, answer.reply) for answer in answers] == [
         (f"request {index}", 100 + index, Pong(index)) for index in order
     ]
@@ -79,7 +91,7 @@ def test_answers_find_their_requests_in_any_order_and_any_pieces(order: list[int
 def test_requests_in_flight_are_known_in_the_order_sent() -> None:
     connection = ready()
     frame_ids = [request_id_of(connection.send(token, PING)) for token in "abc"]
-    connection.receive(reply_frame(frame_ids[1], Pong(0)))
+    receive(connection, reply_frame(frame_ids[1], Pong(0)))
     assert list(connection.in_flight) == ["a", "c"]
     assert not connection.idle
 
@@ -87,9 +99,9 @@ def test_requests_in_flight_are_known_in_the_order_sent() -> None:
 def test_an_answer_to_nothing_breaks_the_connection() -> None:
     connection = ready()
     request_id = request_id_of(connection.send("once", PING))
-    connection.receive(reply_frame(request_id, Pong(0)))
+    receive(connection, reply_frame(request_id, Pong(0)))
     with pytest.raises(errors.InvalidMessage, match="not in flight"):
-        connection.receive(reply_frame(request_id, Pong(0)))
+        receive(connection, reply_frame(request_id, Pong(0)))
 
 
 @pytest.mark.parametrize(
@@ -99,14 +111,14 @@ def test_what_is_no_reply_breaks_the_connection(bad: bytes) -> None:
     connection = ready()
     connection.send("waiting", PING)
     with pytest.raises(errors.ProtocolError):
-        connection.receive(bad)
+        receive(connection, bad)
 
 
 def test_answers_in_front_of_what_breaks_the_connection_are_lost_with_it() -> None:
     connection = ready()
     ids = [request_id_of(connection.send(token, PING)) for token in "ab"]
     with pytest.raises(errors.InvalidMessage):
-        connection.receive(reply_frame(ids[0], Pong(0)) + frames.pack_reply(ids[1], 0, b"\xc1"))
+        receive(connection, reply_frame(ids[0], Pong(0)) + frames.pack_reply(ids[1], 0, b"\xc1"))
     assert sorted(connection.in_flight) == ["a", "b"], "both may have been carried out, and nobody was told"
 
 
@@ -114,17 +126,17 @@ def test_an_error_that_ends_the_connection_is_raised() -> None:
     connection = ready()
     connection.send("waiting", PING)
     with pytest.raises(errors.MalformedFrame, match="lost"):
-        connection.receive(reply_frame(0, ErrorReply(100, "framing is lost")))
+        receive(connection, reply_frame(0, ErrorReply(100, "framing is lost")))
 
 
 def test_a_watch_stays_open_behind_its_answers_until_an_error() -> None:
     connection = ready()
     request_id = request_id_of(connection.send("watch", table.encode(Watch(("a",)))))
     for reply in (Watching(3), Changes((), 4), Changes((), 5)):
-        (answer,) = connection.receive(reply_frame(request_id, reply))
+        (answer,) = receive(connection, reply_frame(request_id, reply))
         assert answer.token == "watch"
         assert not connection.idle
-    connection.receive(reply_frame(request_id, ErrorReply(211, "cut off")))
+    receive(connection, reply_frame(request_id, ErrorReply(211, "cut off")))
     assert connection.idle
 
 
@@ -150,7 +162,7 @@ def test_the_daemons_bounds_in_force_are_kept() -> None:
     assert connection.has_room(PING)
     second = request_id_of(connection.send("second", PING))
     assert not connection.has_room(PING)
-    connection.receive(reply_frame(second, Done()))
+    receive(connection, reply_frame(second, Done()))
     assert connection.has_room(PING)
 
 
@@ -158,7 +170,7 @@ def test_answered_bytes_make_room() -> None:
     connection = ready(in_flight_bytes_per_connection_max=1_000)
     for _ in range(5):
         request_id = request_id_of(connection.send("large", b"x" * 700))
-        connection.receive(reply_frame(request_id, Done()))
+        receive(connection, reply_frame(request_id, Done()))
     connection.send("small", PING)
     assert connection.has_room(b"x" * 700)
     assert not connection.has_room(b"x" * 1_000)

@@ -71,6 +71,54 @@ def test_a_greatest_frame_arrives() -> None:
     assert splitter.pending_bytes == 10
 
 
+def received(buffer: frames.ReplyBuffer, stream: bytes, cuts: list[int]) -> list[tuple[int, int, bytes]]:
+    """Return the replies that a buffer cuts out of a stream which comes in pieces."""
+    replies = []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        piece = stream[start:end]
+        while piece:
+            room = buffer.room()
+            size = min(len(room), len(piece))
+            room[:size] = piece[:size]
+            replies += [(request_id, position, bytes(body)) for request_id, position, body in buffer.take(size)]
+            piece = piece[size:]
+    return replies
+
+
+REPLIES: Final = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.binary(max_size=200))
+
+
+@given(st.lists(REPLIES, max_size=8), st.data())
+def test_any_cutting_gives_the_same_replies(sent: list[tuple[int, int, bytes]], data: st.DataObject) -> None:
+    stream = b"".join(frames.pack_reply(*reply) for reply in sent)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20), label="cuts"))
+    buffer = frames.ReplyBuffer()
+    assert received(buffer, stream, cuts) == sent
+    assert received(buffer, stream, list(range(len(stream)))) == sent
+
+
+def test_replies_larger_than_the_buffer_arrive_between_small_ones() -> None:
+    sizes = [0, frames.RECEIVE_BYTES, 7, frames.RECEIVE_BYTES - frames.REPLY_HEADER.size, 3 * frames.RECEIVE_BYTES, 1]
+    draw = random.Random(1)
+    sent = [(number, number, draw.randbytes(size)) for number, size in enumerate(sizes)]
+    stream = b"".join(frames.pack_reply(*reply) for reply in sent)
+    buffer = frames.ReplyBuffer()
+    for cuts in ([], [17, 100_000], list(range(0, len(stream), 4_093))[1:]):
+        assert received(buffer, stream, cuts) == sent
+    assert len(buffer.room()) == frames.RECEIVE_BYTES, "what a large reply took is given back"
+
+
+def test_a_greatest_reply_arrives_and_a_greater_one_is_refused_at_once() -> None:
+    frame = frames.pack_reply(1, 2, bytes(limits.FRAME_BYTES_MAX - frames.REPLY_HEADER.size))
+    ((request_id, position, body),) = received(frames.ReplyBuffer(), frame, [])
+    assert (request_id, position, len(body)) == (1, 2, limits.FRAME_BYTES_MAX - frames.REPLY_HEADER.size)
+    whole = frames.pack_reply(1, 1, b"x")
+    for length in (frames.REPLY_HEADER.size - 5, limits.FRAME_BYTES_MAX - 3, 0, 2**32 - 1):
+        for following in (b"", bytes(100)):
+            with pytest.raises(frames.FramingError, match=f"announces {length} bytes"):
+                received(frames.ReplyBuffer(), whole + struct.pack("<I", length) + following, [])
+
+
 def test_reserved_byte() -> None:
     frame = bytearray(frames.pack_request(frames.RequestHeader(1), b""))
     frame[29] = 1

@@ -39,7 +39,7 @@ class _PipelineFace(_Face):
     """Calls are carried out at once; handles give the results."""
 
     def query(self, call: Call[Any]) -> Any:
-        handle: Handle[Any] = Handle(lambda: None)
+        handle: Handle[Any] = Handle(lambda: None, call)
         try:
             handle.settle(super().query(call))
         except Exception as error:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from recollectd.cli.tagging import to_json
+from recollectd.client.results import Record
 
 
 def plain(result: Any) -> Any:
@@ -26,7 +27,9 @@ def plain(result: Any) -> Any:
                 continue
             shown[field.encode_name] = plain(value)
         return shown
-    if isinstance(result, list | tuple) and any(isinstance(item, msgspec.Struct) for item in result):
+    if isinstance(result, Record):
+        return {field: plain(getattr(result, field)) for field in Record.__match_args__}
+    if isinstance(result, list | tuple) and any(isinstance(item, msgspec.Struct | Record) for item in result):
         return [plain(item) for item in result]
     return to_json(result)
 

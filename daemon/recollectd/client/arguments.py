@@ -48,6 +48,18 @@ def name(text: str, field: str, bytes_max: int = limits.KEY_BYTES_MAX) -> str:
     return text
 
 
+def names(texts: Iterable[str], field: str) -> list[str]:
+    """Return keys or ids, each as `name` wants it."""
+    given = list(texts)
+    # One look at all of them together accepts nearly every list; one that it does not is looked at one by one.
+    try:
+        if "".join(given).isascii() and all(given) and max(map(len, given), default=0) <= limits.KEY_BYTES_MAX:
+            return given
+    except TypeError:
+        pass  # not all are text
+    return [name(text, f"{field}[{index}]") for index, text in enumerate(given)]
+
+
 def optional_name(text: str | None, field: str, bytes_max: int = limits.KEY_BYTES_MAX) -> str | None:
     """Return an id that may be left to the daemon."""
     return None if text is None else name(text, field, bytes_max)

@@ -68,7 +68,7 @@ class BatchFace:
         if self.closed:
             raise errors.InvalidArgument("the batch has been sent already")
         self.writes.add(call)
-        handle: Handle[Any] = Handle(_not_sent)
+        handle: Handle[Any] = Handle(_not_sent, call)
         self.handles.append(handle)
         return handle
 

@@ -6,22 +6,70 @@ left out of the JSON while they have it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from recollectd.client.times import Moment
+from recollectd.client.reading import StateRecord
+from recollectd.client.times import Moment, iso_time, optional_iso_time
 
 
-class Record(Struct, frozen=True):
-    """A state record: `value` as it was put (arrays as lists), `version` counting from 1."""
+class Record:
+    """A state record: `value` as it was put (arrays as lists), `version` counting from 1.
 
-    key: str
-    value: Any
-    version: int
-    created_at: str
-    updated_at: str
-    expires_at: str | None
+    Made by the client from what the daemon sent. Frozen like the other structures and written by msgspec like them; its
+    times become text when they are asked for: many records are read for their values alone.
+    """
+
+    __slots__ = ("_stored",)
+    __match_args__ = ("key", "value", "version", "created_at", "updated_at", "expires_at")
+    # msgspec writes what has this as a map of these attributes.
+    __dataclass_fields__: ClassVar[dict[str, Any]] = dict.fromkeys(__match_args__)
+
+    def __init__(self, stored: StateRecord) -> None:
+        self._stored = stored
+
+    @property
+    def key(self) -> str:
+        """The record's key."""
+        return self._stored.key
+
+    @property
+    def value(self) -> Any:
+        """The value."""
+        return self._stored.value
+
+    @property
+    def version(self) -> int:
+        """The version."""
+        return self._stored.version
+
+    @property
+    def created_at(self) -> str:
+        """When the record was first written."""
+        return iso_time(self._stored.created_at)
+
+    @property
+    def updated_at(self) -> str:
+        """When this version was written."""
+        return iso_time(self._stored.updated_at)
+
+    @property
+    def expires_at(self) -> str | None:
+        """When the record will be gone; None: never."""
+        return optional_iso_time(self._stored.expires_at)
+
+    def _fields(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field) for field in self.__match_args__)
+
+    def __eq__(self, other: object) -> bool:
+        return self._fields() == other._fields() if isinstance(other, Record) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._fields())
+
+    def __repr__(self) -> str:
+        return f"Record({', '.join(f'{field}={getattr(self, field)!r}' for field in self.__match_args__)})"
 
 
 class Version(Struct, frozen=True):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
+from recollectd.client.reading import ANSWERS
 from recollectd.protocol import errors, limits, table
 from recollectd.protocol.frames import FLAG_ASYNC, REQUEST_HEADER
 from recollectd.protocol.messages.connection import ErrorReply, Hello, Welcome
@@ -24,7 +25,7 @@ from recollectd.protocol.messages.fields import Message, Reply, Write
 HeaderFields: TypeAlias = tuple[int, int, int, int, int]
 """number, after, deadline_ms, flags and span."""
 
-_ANSWERS: Final = {row.request: frozenset((*row.replies, ErrorReply)) for row in table.REQUESTS}
+_BODY_BYTES_MAX: Final = limits.FRAME_BYTES_MAX - REQUEST_HEADER.size
 _RETRIED: Final = (errors.Busy, errors.ShuttingDown, errors.TooManyConnections)
 
 
@@ -32,39 +33,29 @@ class Operation:
     """One request on its way to its outcome: `reply` and `position`, or `error`.
 
     deadline: monotonic seconds at which its caller gives up. in_doubt: an attempt was cut off after it may have been
-    sent, so the daemon may have carried it out.
+    sent, so the daemon may have carried it out. held_for: no ordered write is sent behind it before it is done, so it
+    can always be put off.
     """
 
-    __slots__ = (
-        "body",
-        "deadline",
-        "error",
-        "flags",
-        "generation",
-        "in_doubt",
-        "is_write",
-        "number",
-        "position",
-        "reply",
-        "request",
-    )
+    # Defaults of the class: an operation is made for every request, and most never need another value for some.
+    number = 0
+    generation = 0
+    in_doubt = False
+    held_for = False
+    position = 0
+    reply: Reply | None = None
+    error: errors.RecollectdError | None = None
 
     def __init__(self, request: Message, deadline: float, *, durable: bool = True) -> None:
         self.request = request
         self.body = table.encode(request)
-        if len(self.body) > limits.FRAME_BYTES_MAX - REQUEST_HEADER.size:
+        if len(self.body) > _BODY_BYTES_MAX:
             raise errors.TooLarge(
                 f"the request has {len(self.body)} bytes, a frame at most {limits.FRAME_BYTES_MAX}: send less at once"
             )
         self.is_write = isinstance(request, Write)
         self.flags = FLAG_ASYNC if self.is_write and not durable else 0
         self.deadline = deadline
-        self.number = 0
-        self.generation = 0
-        self.in_doubt = False
-        self.position = 0
-        self.reply: Reply | None = None
-        self.error: errors.RecollectdError | None = None
 
     @property
     def done(self) -> bool:
@@ -133,15 +124,16 @@ class Session:
     def header(self, operation: Operation, now: float) -> HeaderFields:
         """Return an admitted operation's header fields behind the request id, which is the connection's."""
         remaining_ms = round((operation.deadline - now) * 1_000)
-        deadline_ms = min(max(remaining_ms, 1), limits.DEADLINE_MS_MAX)
+        if not 1 <= remaining_ms <= limits.DEADLINE_MS_MAX:
+            remaining_ms = 1 if remaining_ms < 1 else limits.DEADLINE_MS_MAX
         if operation.is_write:
-            span = operation.number - self._oldest
-            return operation.number, 0, deadline_ms, operation.flags, span
-        return 0, self.position, deadline_ms, 0, 0
+            number = operation.number
+            return number, 0, remaining_ms, operation.flags, number - self._oldest
+        return 0, self.position, remaining_ms, 0, 0
 
     def answer(self, operation: Operation, position: int, reply: Reply) -> errors.RecollectdError | None:
         """Take the daemon's reply. Returns a refusal worth another attempt; the operation is then not done."""
-        if type(reply) not in _ANSWERS[type(operation.request)]:
+        if type(reply) not in ANSWERS[type(operation.request)]:
             operation.error = errors.InvalidMessage(
                 f"the daemon answered {type(operation.request).__name__} with {type(reply).__name__}"
             )
@@ -166,9 +158,13 @@ class Session:
     def abandon(self, operation: Operation) -> None:
         """Let an operation go that will not be sent again: its outcome is known, or its caller was told it is not."""
         if operation.number and operation.generation == self.generation:
-            self._unanswered.discard(operation.number)
-            while self._oldest <= self._newest and self._oldest not in self._unanswered:
-                self._oldest += 1
+            unanswered = self._unanswered
+            unanswered.discard(operation.number)
+            if operation.number == self._oldest:
+                oldest, newest = self._oldest + 1, self._newest
+                while oldest <= newest and oldest not in unanswered:
+                    oldest += 1
+                self._oldest = oldest
 
 
 def from_reply(reply: ErrorReply) -> errors.RecollectdError:

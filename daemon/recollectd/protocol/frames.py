@@ -22,6 +22,12 @@ REQUEST_HEADER: Final = struct.Struct("<IIQQIBBH")
 REPLY_HEADER: Final = struct.Struct("<IIQ")
 LENGTH: Final = struct.Struct("<I")
 
+RECEIVE_BYTES: Final = 256 * 1024
+"""So much a client's connection receives at once."""
+
+_REPLY_LENGTH_MIN: Final = REPLY_HEADER.size - LENGTH.size
+_unpack_reply: Final = REPLY_HEADER.unpack_from
+
 FLAG_ASYNC: Final = 0x01
 FLAGS_KNOWN: Final = FLAG_ASYNC
 
@@ -108,12 +114,7 @@ class FrameSplitter:
         start, available = 0, len(pending)
         while available - start >= LENGTH.size:
             (length,) = LENGTH.unpack_from(pending, start)
-            if not self._length_min <= length <= limits.FRAME_BYTES_MAX - LENGTH.size:
-                raise FramingError(
-                    f"a frame announces {length} bytes; between {self._length_min} and "
-                    f"{limits.FRAME_BYTES_MAX - LENGTH.size} are allowed"
-                )
-            end = start + LENGTH.size + length
+            end = start + LENGTH.size + _checked(length, self._length_min)
             if end > available:
                 break
             with memoryview(pending) as view:  # slicing the bytearray itself would copy twice
@@ -122,3 +123,57 @@ class FrameSplitter:
         if start:
             del pending[:start]
         return frames
+
+
+class ReplyBuffer:
+    """Where a client receives: a buffer that is used again and again, and replies cut out of it without a copy.
+
+    Receive into `room()`, then tell `take` how many bytes came. A message is a view of the buffer: it is good until
+    `room` is called again.
+    """
+
+    def __init__(self) -> None:
+        self._usual = memoryview(bytearray(RECEIVE_BYTES))
+        self._buffer = self._usual
+        self._start = self._end = 0  # what has been received and not been cut
+        self._needed = LENGTH.size  # bytes from `start` before there is something to cut
+
+    def room(self) -> memoryview:
+        """Return where the next bytes go; there is always room for some, and for the rest of the frame begun."""
+        rest = self._buffer[self._start : self._end]
+        if self._start or len(self._buffer) < self._needed:
+            if self._needed > RECEIVE_BYTES:
+                self._buffer = memoryview(bytearray(self._needed))
+            else:
+                self._buffer = self._usual
+            self._buffer[: len(rest)] = rest  # where they overlap it is done in the right order
+            self._start, self._end = 0, len(rest)
+        return self._buffer[self._end :]
+
+    def take(self, size: int) -> list[tuple[int, int, memoryview]]:
+        """Take so many more bytes; return request_id, position and message of the replies now whole, in order.
+
+        Raises FramingError when a length is impossible; the buffer is then unusable.
+        """
+        replies: list[tuple[int, int, memoryview]] = []
+        buffer, start, end = self._buffer, self._start, self._end + size
+        if end - start >= self._needed:
+            while end - start >= REPLY_HEADER.size:
+                length, request_id, position = _unpack_reply(buffer, start)
+                if not _REPLY_LENGTH_MIN <= length <= end - start - LENGTH.size:
+                    break
+                following = start + LENGTH.size + length
+                replies.append((request_id, position, buffer[start + REPLY_HEADER.size : following]))
+                start = following
+            self._needed = LENGTH.size
+            if end - start >= LENGTH.size:
+                self._needed += _checked(LENGTH.unpack_from(buffer, start)[0], _REPLY_LENGTH_MIN)
+        self._start, self._end = start, end
+        return replies
+
+
+def _checked(length: int, least: int) -> int:
+    most = limits.FRAME_BYTES_MAX - LENGTH.size
+    if not least <= length <= most:
+        raise FramingError(f"a frame announces {length} bytes; between {least} and {most} are allowed")
+    return length

@@ -15,7 +15,6 @@ from recollectd.protocol.messages.connection import Hello, Welcome
 
 Token = TypeVar("Token")
 
-_RECEIVE_BYTES: Final = 256 * 1024
 _SEND_BYTES: Final = 1024 * 1024
 """With so much waiting to be sent there is no room for more: what waits in the client's queue can still be given up."""
 
@@ -43,7 +42,6 @@ class Channel(asyncio.BufferedProtocol, Generic[Token]):
         self._on_room = on_room
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._paused = False
@@ -134,13 +132,13 @@ class Channel(asyncio.BufferedProtocol, Generic[Token]):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where received bytes go."""
-        return self._buffer
+        return self.core.room()
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take received bytes."""
         self.received_at = monotonic()
         try:
-            answers = self.core.receive(self._buffer[:nbytes])
+            answers = self.core.receive(nbytes)
         except errors.RecollectdError as error:
             if self._welcomed.done():
                 self.fail(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
@@ -40,19 +41,38 @@ class Engine:
 
     async def ask(self, request: Message) -> Received:
         """Carry out one request and return its reply, or raise its error."""
-        operation = self.submit(request)
+        self.multiplexer.connector.check_usable()
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def tell(_: AsyncOperation) -> None:
+            if not answered.done():
+                answered.set_result(None)
+
+        operation = self.submit(request, tell)
         try:
-            await operation.future
+            await answered
         except asyncio.CancelledError:
             self.multiplexer.abandon(operation)
             raise
         return outcome_of(operation)
 
-    def submit(self, request: Message, *, ordered: bool = False) -> AsyncOperation:
-        """Have a request sent; its operation's future tells when it is done. Raises ClientClosed, UsedAfterFork."""
+    def submit(
+        self,
+        request: Message,
+        tell: Callable[[AsyncOperation], None],
+        *,
+        ordered: bool = False,
+        held_for: bool = False,
+        first: bool = False,
+    ) -> AsyncOperation:
+        """Have a request sent; `tell` is called when it is done. Raises ClientClosed, UsedAfterFork.
+
+        ordered, held_for: see AsyncOperation; first: in front of what has not been sent yet.
+        """
         self.multiplexer.connector.check_usable()
-        operation = AsyncOperation(request, monotonic() + self.timeout, durable=self.durable, ordered=ordered)
-        self.multiplexer.submit(operation)
+        deadline = monotonic() + self.timeout
+        operation = AsyncOperation(request, deadline, tell, durable=self.durable, ordered=ordered, held_for=held_for)
+        self.multiplexer.submit(operation, first=first)
         return operation
 
 

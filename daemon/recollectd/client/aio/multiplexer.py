@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from operator import attrgetter
 from time import monotonic
@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 from recollectd.client.aio.channel import Channel
 from recollectd.client.aio.connector import Connector
 from recollectd.client.core import Answer
+from recollectd.client.reading import decoder_of
 from recollectd.client.retry import Backoff, worth_retrying
 from recollectd.client.session import Operation, out_of_time
 from recollectd.client.targets import same_record
@@ -21,20 +22,29 @@ from recollectd.protocol.messages.fields import Message
 
 
 class AsyncOperation(Operation):
-    """A request of a call; `future` is done when its outcome is there.
+    """A request of a call; `tell` is called with it when its outcome is there.
 
     ordered: what is sent about the same record behind it must not get in front of it. order: rises with each operation
     submitted. sent_at: monotonic seconds, 0 while it is not in flight.
     """
 
-    __slots__ = ("future", "order", "ordered", "sent_at")
+    order = 0
+    sent_at = 0.0
 
-    def __init__(self, request: Message, deadline: float, *, durable: bool, ordered: bool = False) -> None:
+    def __init__(
+        self,
+        request: Message,
+        deadline: float,
+        tell: Callable[[AsyncOperation], None],
+        *,
+        durable: bool,
+        ordered: bool = False,
+        held_for: bool = False,
+    ) -> None:
         super().__init__(request, deadline, durable=durable)
-        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.tell = tell
         self.ordered = ordered
-        self.order = 0
-        self.sent_at = 0.0
+        self.held_for = held_for
 
 
 OperationChannel: TypeAlias = Channel[AsyncOperation]
@@ -59,7 +69,9 @@ class Multiplexer:
         self._connecting: asyncio.Task[None] | None = None
         self._failure: errors.RecollectdError | None = None  # what keeps operations from being carried out, if known
         self._order = count(1)
+        self._gathering: list[Callable[[], None]] = []
         self._unfinished: set[AsyncOperation] = set()
+        self._held_for = 0  # how many of them ordered writes wait for
         self._queue: deque[AsyncOperation] = deque()
         self._put_off: list[AsyncOperation] = []
         self._refusals = Backoff()
@@ -68,11 +80,28 @@ class Multiplexer:
         self._sweeping: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
 
-    def submit(self, operation: AsyncOperation) -> None:
-        """Have an operation carried out."""
+    def gather(self, send: Callable[[], None]) -> None:
+        """Have a function called that submits what it has gathered: before anything else is, and in this turn."""
+        if not self._gathering:
+            asyncio.get_running_loop().call_soon(self._send_gathered)
+        self._gathering.append(send)
+
+    def _send_gathered(self) -> None:
+        gathering, self._gathering = self._gathering, []
+        for send in gathering:
+            send()
+
+    def submit(self, operation: AsyncOperation, *, first: bool = False) -> None:
+        """Have an operation carried out; `first`: in front of what has not been sent yet."""
+        if self._gathering:
+            self._send_gathered()
         operation.order = next(self._order)
         self._unfinished.add(operation)
-        self._queue.append(operation)
+        self._held_for += operation.held_for
+        if first:
+            self._queue.appendleft(operation)
+        else:
+            self._queue.append(operation)
         if self._sweeping is None or operation.deadline < self._sweep_at:
             self._sweep_later(operation.deadline)
         self._pump()
@@ -109,6 +138,8 @@ class Multiplexer:
             operation = self._queue[0]
             if operation.ordered and self._order_held:
                 self._put_off.append(operation)
+            elif operation.ordered and operation.is_write and self._held_for:
+                return
             elif operation in self._unfinished:  # else its caller has given up
                 if not channel.core.has_room(operation.body):
                     return
@@ -118,8 +149,8 @@ class Multiplexer:
                 except errors.OutcomeUnknown as error:
                     self._finish(operation, error)
                 else:
-                    header = self._session.header(operation, now)
-                    channel.write(channel.core.send(operation, operation.body, header))
+                    header, decode = self._session.header(operation, now), decoder_of(operation.request)
+                    channel.write(channel.core.send(operation, operation.body, header, decode))
                     operation.sent_at = now
             self._queue.popleft()
 
@@ -130,24 +161,29 @@ class Multiplexer:
     # Receiving.
 
     def _answered(self, answers: list[Answer[AsyncOperation]]) -> None:
-        for index, (operation, position, reply) in enumerate(answers, 1):
+        for index, answer in enumerate(answers, 1):
+            operation = answer.token
             operation.sent_at = 0.0
-            refusal = self._session.answer(operation, position, reply)
+            refusal = self._session.answer(operation, answer.position, answer.reply)
             if refusal is None:
                 self._finish(operation, None)
             elif operation in self._unfinished:
                 # Answers about one record come in the order of its requests: later ones are still to be seen.
                 in_flight = self._channel.core.in_flight if self._channel is not None else ()
-                self._refused(operation, refusal, [*(answer.token for answer in answers[index:]), *in_flight])
+                self._refused(operation, refusal, [*(each.token for each in answers[index:]), *in_flight])
         self._pump()
 
     def _refused(
         self, operation: AsyncOperation, refusal: errors.RecollectdError, others: Iterable[AsyncOperation]
     ) -> None:
         """Put an operation off, unless one of those behind it is about the same record and must not get in front."""
-        if operation.ordered and any(
-            other.ordered and other.order > operation.order and same_record(operation.request, other.request)
-            for other in others
+        if (
+            operation.ordered
+            and not operation.held_for
+            and any(
+                other.ordered and other.order > operation.order and same_record(operation.request, other.request)
+                for other in others
+            )
         ):
             self._finish(operation, refusal)
             return
@@ -175,8 +211,8 @@ class Multiplexer:
         elif self._failure is not None:
             self._failure = None
             self._refusals = Backoff()
-        if not operation.future.done():
-            operation.future.set_result(None)
+        operation.tell(operation)
+        self._held_for -= operation.held_for  # behind what it was told to: that may be more of the same
 
     # Connecting.
 

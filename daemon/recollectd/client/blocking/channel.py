@@ -6,7 +6,7 @@ import select
 import socket
 from contextlib import suppress
 from time import monotonic
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from recollectd.client.address import Address, reachable
 from recollectd.client.core import Answer, Connection
@@ -14,8 +14,6 @@ from recollectd.protocol import errors
 from recollectd.protocol.messages.connection import Hello, Welcome
 
 Token = TypeVar("Token")
-
-RECEIVE_BYTES: Final = 256 * 1024
 
 
 class Channel(Generic[Token]):
@@ -33,7 +31,6 @@ class Channel(Generic[Token]):
         self._address = address
         family = socket.AF_UNIX if address.path else socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
         self._ready = select.poll()
@@ -67,14 +64,14 @@ class Channel(Generic[Token]):
         if not self._readable.poll(None if deadline is None else _left(deadline) * 1_000):
             raise errors.RequestTimeout("no reply within the timeout")
         try:
-            size = self._socket.recv_into(self._buffer)
+            size = self._socket.recv_into(self.core.room())
         except BlockingIOError:
             return []
         except OSError as error:
             raise self._broken(error) from error
         if not size:
             raise errors.ConnectionLost(f"the daemon at {self._address} closed the connection")
-        return self.core.receive(self._buffer[:size])
+        return self.core.receive(size)
 
     def send(self, data: bytes | memoryview) -> int:
         """Send what fits without waiting and return how many bytes that were. Raises ConnectionLost."""

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Final
 
 from recollectd.client.blocking.pool import OperationChannel, Pool
+from recollectd.client.reading import decoder_of
 from recollectd.client.session import Operation
 from recollectd.client.targets import same_record
 from recollectd.protocol import errors
@@ -50,12 +51,12 @@ class Exchange:
             return False
         frames: list[bytes] = []
         size = 0
-        core, session = self._channel.core, self._pool.session
+        core, session, queue = self._channel.core, self._pool.session, self._queue
         now = monotonic()
         with self._pool.lock:
-            while self._queue and size < _SEND_BYTES and core.has_room(self._queue[0].body):
-                operation = self._queue[0]
-                if not self._admit(operation):
+            while queue and size < _SEND_BYTES and core.has_room(queue[0].body):
+                operation = queue[0]
+                if operation.is_write and not self._admit(operation):
                     if frames or not core.idle:
                         break
                     # The window is full of other threads' writes: their answers make room.
@@ -64,10 +65,12 @@ class Exchange:
                     self._pool.check_usable()
                     now = monotonic()
                     continue
-                self._queue.popleft()
-                if not operation.done:
-                    frames.append(core.send(operation, operation.body, session.header(operation, now)))
-                    size += len(frames[-1])
+                queue.popleft()
+                if operation.error is None:
+                    header, decode = session.header(operation, now), decoder_of(operation.request)
+                    frame = core.send(operation, operation.body, header, decode)
+                    frames.append(frame)
+                    size += len(frame)
         self._outgoing = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
         return bool(frames)
 
@@ -83,17 +86,18 @@ class Exchange:
         if not answers:
             return
         with self._pool.lock:
-            for index, (operation, position, reply) in enumerate(answers, 1):
-                refusal = self._pool.session.answer(operation, position, reply)
+            for index, answer in enumerate(answers, 1):
+                operation = answer.token
+                refusal = self._pool.session.answer(operation, answer.position, answer.reply)
                 if refusal is not None:
                     # Answers about one record come in the order of its requests: later ones are still to be seen.
-                    later = [*(answer.token for answer in answers[index:]), *self._channel.core.in_flight]
+                    later = [*(each.token for each in answers[index:]), *self._channel.core.in_flight]
                     self._refuse(operation, refusal, later)
             self._pool.room.notify_all()
 
     def _refuse(self, operation: Operation, refusal: errors.RecollectdError, later: Sequence[Operation]) -> None:
         """Put an operation off, unless one of those behind it is about the same record and must not get in front."""
-        if any(same_record(operation.request, other.request) for other in later):
+        if not operation.held_for and any(same_record(operation.request, other.request) for other in later):
             operation.error = refusal
             self._pool.session.abandon(operation)
         else:

@@ -2,54 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 from recollectd.client.blocking.engine import Engine
 from recollectd.client.calls import Call, Pipelining, Walk
+from recollectd.client.gathering import concerns_each, gather, may_be_gathered, spread
 from recollectd.client.handles import Handle
 from recollectd.client.kinds.everything import Everything
 from recollectd.client.session import Operation
 from recollectd.protocol import errors
+from recollectd.protocol.messages.fields import Reply
 
 CALLS_GATHERED: Final = 1_000
 BYTES_GATHERED: Final = 1024 * 1024
 """So many calls or bytes are sent without being asked for: well within a connection's bounds, enough to be quick."""
+
+_Sent: TypeAlias = "tuple[Operation, Sequence[Handle[Any]]]"
+"""A request and those who wait for what comes of it: one, or several gets that travel together."""
 
 
 class PipelineFace:
     """Calls are collected, sent together, and answered through handles."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._collected: list[tuple[Operation, Call[Any], Handle[Any]]] = []
-        self._bytes = 0
         self.failed: list[Handle[Any]] = []
+        self._engine = engine
+        self._fetch = self.flush
+        self._collected: list[_Sent] = []
+        self._gets: list[Handle[Any]] = []  # behind the last write collected: they will travel together
+        self._bytes = 0
 
     def query(self, call: Call[Any]) -> Any:
-        """Collect a call and return its handle."""
-        handle: Handle[Any] = Handle(self.flush)
-        self._collect(call, handle)
+        """Collect a read and return its handle."""
+        handle: Handle[Any] = Handle(self._fetch, call)
+        if may_be_gathered(call.request):
+            self._gets.append(handle)
+        else:
+            self._collect(handle)
+        if len(self._gets) + len(self._collected) >= CALLS_GATHERED or self._bytes >= BYTES_GATHERED:
+            self.flush()
+        return handle
+
+    def operation(self, call: Call[Any]) -> Any:
+        """Collect a write and return its handle."""
+        handle: Handle[Any] = Handle(self._fetch, call)
+        for get in self._gets:
+            self._collect(get)
+        self._gets.clear()
+        self._collect(handle)
         if len(self._collected) >= CALLS_GATHERED or self._bytes >= BYTES_GATHERED:
             self.flush()
         return handle
 
-    operation = command = query
+    command = operation
 
     def walk(self, call: Walk[Any]) -> Any:
         """Refuse."""
         raise errors.InvalidArgument("a walk waits for each page before the next; it cannot be part of a pipeline")
 
-    def _collect(self, call: Call[Any], handle: Handle[Any]) -> None:
-        operation = self._engine.operation(call.request)
-        self._collected.append((operation, call, handle))
+    def _collect(self, handle: Handle[Any]) -> None:
+        operation = Operation(handle.call.request, 0.0, durable=self._engine.durable)
+        self._collected.append((operation, (handle,)))
         self._bytes += len(operation.body)
 
     def discard(self) -> None:
         """Send nothing of what was collected."""
-        for _, _, handle in self._collected:
+        unsent = [*self._gets, *(handle for _, handles in self._collected for handle in handles)]
+        for handle in unsent:
             handle.fail(errors.InvalidArgument("the call was not sent: the pipeline's block ended with an exception"))
         self._collected.clear()
+        self._gets.clear()
 
     def flush(self) -> None:
         """Send what was collected and wait for all of it.
@@ -57,29 +81,57 @@ class PipelineFace:
         No write stays unanswered while the caller does other things: it would hold up the client's other threads,
         whose numbers may not run far ahead of it.
         """
-        while self._collected:
-            sent, self._collected, self._bytes = self._collected, [], 0
+        while self._collected or self._gets:
+            sent, gets = self._collected, self._gets
+            self._collected, self._gets, self._bytes = [], [], 0
+            for request, handles in gather(gets):
+                operation = Operation(request, 0.0)
+                operation.held_for = True
+                sent.append((operation, handles))
             deadline = self._engine.deadline()
-            for operation, _, _ in sent:
+            for operation, _ in sent:
                 operation.deadline = deadline
             try:
-                self._engine.run([operation for operation, _, _ in sent])
+                self._engine.run([operation for operation, _ in sent])
             finally:
-                for operation, call, handle in sent:
-                    self._settle(operation, call, handle)
+                for operation, handles in sent:
+                    self._settle(operation, handles)
 
-    def _settle(self, operation: Operation, call: Call[Any], handle: Handle[Any]) -> None:
+    def _settle(self, operation: Operation, handles: Sequence[Handle[Any]]) -> None:
+        """Give the results of one request; what goes on is collected again."""
+        if len(handles) == 1:
+            self._settle_one(operation, handles[0])
+            return
         try:
-            if operation.reply is None:
-                raise operation.error or errors.ConnectionLost("interrupted before the reply came")
-            outcome = call.convert(operation.reply)
+            self._gets += spread(_reply_of(operation), handles, self._fail)
+        except Exception as error:
+            if concerns_each(error):
+                for handle in handles:
+                    self._collect(handle)
+            else:
+                for handle in handles:
+                    self._fail(handle, error)
+
+    def _settle_one(self, operation: Operation, handle: Handle[Any]) -> None:
+        try:
+            outcome = handle.call.convert(_reply_of(operation))
             if type(outcome) is Call:
-                self._collect(outcome, handle)
+                handle.call = outcome
+                self._collect(handle)
             else:
                 handle.settle(outcome)
         except Exception as error:
-            handle.fail(error)
-            self.failed.append(handle)
+            self._fail(handle, error)
+
+    def _fail(self, handle: Handle[Any], error: Exception) -> None:
+        handle.fail(error)
+        self.failed.append(handle)
+
+
+def _reply_of(operation: Operation) -> Reply:
+    if operation.reply is None:
+        raise operation.error or errors.ConnectionLost("interrupted before the reply came")
+    return operation.reply
 
 
 class Pipeline(Everything[Pipelining]):

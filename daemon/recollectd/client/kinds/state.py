@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from msgspec.structs import astuple
+
 from recollectd.client.arguments import (
     name,
+    names,
     optional_whole,
     packed,
     plain,
@@ -29,8 +32,9 @@ from recollectd.client.calls import (
     walk,
 )
 from recollectd.client.kinds.common import WALK_PAGE_ITEMS, any_deleted
+from recollectd.client.reading import StateRecord, StateRecords
 from recollectd.client.results import Page, Record, Version
-from recollectd.client.times import Moment, iso_time, optional_iso_time, optional_time_us, ttl_us
+from recollectd.client.times import Moment, iso_time, optional_iso_time, time_us, ttl_us
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import state as messages
 from recollectd.protocol.messages.connection import Counted, Deleted, Ping
@@ -60,15 +64,15 @@ class State(Calls[Style]):
         (0: absent); if_absent: only if there is none; both raise VersionConflict.
         """
         request = messages.StatePut(
-            self.namespace,
+            self._namespace,
             name(key, "key"),
             packed(value),
-            ttl_us(ttl),
+            None if ttl is None else ttl_us(ttl),
             sliding,
-            optional_whole(if_version, "if_version"),
+            None if if_version is None else whole(if_version, "if_version"),
             if_absent,
         )
-        return ask(request, _version)
+        return Call(request, _version)
 
     @query
     def get(self, key: str, *, version: int | None = None, as_of: Moment | None = None) -> Call[Record | None]:
@@ -77,9 +81,12 @@ class State(Calls[Style]):
         Raises HistoryPruned where that lies before the history that is kept.
         """
         request = messages.StateGet(
-            self.namespace, name(key, "key"), optional_whole(version, "version"), optional_time_us(as_of, "as_of")
+            self._namespace,
+            name(key, "key"),
+            None if version is None else whole(version, "version"),
+            None if as_of is None else time_us(as_of, "as_of"),
         )
-        return ask(request, optional_record)
+        return Call(request, optional_record)
 
     @operation
     def delete(self, key: str, *, if_version: int | None = None) -> Call[bool]:
@@ -94,14 +101,14 @@ class State(Calls[Style]):
 
         Any number of keys: they are asked for in as many requests as it takes.
         """
-        wanted = [name(key, f"keys[{index}]") for index, key in enumerate(_not_text(keys))]
+        wanted = names(_not_text(keys), "keys")
         found: dict[str, Record] = {}
         if not wanted:
             yield Ping()
         while wanted:
             asked = tuple(wanted[: limits.OPERATIONS_PER_FRAME_MAX])
             reply: messages.StateRecords = yield messages.StateGetMany(self.namespace, asked)
-            found.update((each.key, record(each)) for each in reply.records if each is not None)
+            found.update(_by_key(reply))
             if not reply.records:
                 raise errors.InvalidMessage("the daemon answered with none of the records asked for", field="records")
             wanted = wanted[len(reply.records) :]
@@ -234,19 +241,25 @@ class State(Calls[Style]):
 
 def record(wire: messages.StateRecord, *, values: bool = True) -> Record:
     """Return a record as callers see it."""
-    return Record(
-        wire.key,
-        plain(wire.value) if values else None,
-        wire.version,
-        iso_time(wire.created_at),
-        iso_time(wire.updated_at),
-        optional_iso_time(wire.expires_at),
-    )
+    if type(wire) is StateRecord and values:
+        return Record(wire)
+    # Without its value, or written in the same transaction, or no reading of it was possible: then this says why.
+    _, value, *others = astuple(wire)
+    content: Any = None
+    if values:
+        content = value if type(wire) is StateRecord else plain(value)
+    return Record(StateRecord(wire.key, content, *others))
 
 
-def optional_record(wire: messages.StateRecord | messages.Absent) -> Record | None:
+def _by_key(reply: messages.StateRecords) -> dict[str, Record]:
+    if type(reply) is StateRecords:
+        return {each.key: Record(each) for each in reply.records if each is not None}
+    return {each.key: record(each) for each in reply.records if each is not None}
+
+
+def optional_record(wire: messages.StateRecord | messages.Absent | None) -> Record | None:
     """Return a record as callers see it, None for an absent one."""
-    return None if isinstance(wire, messages.Absent) else record(wire)
+    return None if wire is None or isinstance(wire, messages.Absent) else record(wire)
 
 
 def _scan(
