@@ -224,13 +224,19 @@ def test_a_field_of_a_wrong_type_is_named(manual: ManualDaemon, request_: Messag
         if takes_anything(request_, name):
             continue
         for value in wrong:
+            if value == 1.5 and "float" in _annotation(request_, name) and name != "weights":
+                continue  # which is a number there
             peer = welcomed_for(manual, request_)
             changed = [*parts_of(request_)[:index], value, *parts_of(request_)[index + 1 :]]
             error = ask_body(peer, request_, msgspec.msgpack.encode(changed))
             assert error is not None, (name, value)
             assert error.code in (INVALID_MESSAGE, INVALID_ARGUMENT)
-            assert error.field.split("[")[0] == name
+            assert error.field.split("[")[0].split(".")[0] == name
     expect(messages.Pong, manual.connect().ask(messages.Ping()))
+
+
+def _annotation(request_: Message, name: str) -> str:
+    return str(next(info.type for info in msgspec.structs.fields(request_) if info.name == name))
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)

@@ -8,7 +8,7 @@ import pytest
 
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import connection as messages
-from recollectd.protocol.messages import conversations, fields, logs, state, transactions
+from recollectd.protocol.messages import conversations, fields, logs, memories, state, transactions
 from recollectd.protocol.messages.fields import Kind
 from recollectd.server.chores import Forget
 from recollectd.storage.engine_errors import EngineStalled
@@ -217,6 +217,8 @@ FREES = (
     logs.LogTruncate,
     logs.LogDelete,
     conversations.ConversationDelete,
+    memories.MemoryDelete,
+    memories.SpaceDrop,
 )
 
 

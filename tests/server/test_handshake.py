@@ -95,7 +95,7 @@ def test_welcome_tells_the_limits_in_force(make_daemon: MakeDaemon) -> None:
     assert welcome.protocol == limits.PROTOCOL_VERSION
     assert len(welcome.store_id) == 16
     assert welcome.principal == "uid:1000"
-    assert {"state", "log", "conversation", "transaction", "batch", "watch", "async"} == set(welcome.features)
+    assert {"state", "log", "conversation", "memory", "transaction", "batch", "watch", "async"} == set(welcome.features)
 
 
 @pytest.mark.parametrize("name", ["x" * 129, "é" * 65])

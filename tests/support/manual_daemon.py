@@ -16,7 +16,7 @@ from recollectd.memory.recovery import Recovered
 from recollectd.memory.sessions import Sessions
 from recollectd.memory.settings.events import HistoryPolicy
 from recollectd.memory.settings.policies import Policies
-from recollectd.protocol import frames
+from recollectd.protocol import errors, frames
 from recollectd.protocol.messages import connection as messages
 from recollectd.protocol.messages.fields import Message, Reply, Write
 from recollectd.server import chores, daemon, reads
@@ -53,6 +53,10 @@ class NoViews:
 
     def refuse(self, operation: Any) -> None:
         """Nothing is refused."""
+
+    def catch_up(self) -> None:
+        """There is nothing to search."""
+        raise errors.Busy("there are no views", retry_after_ms=1)
 
     def trim(self) -> list[Any]:
         """Nothing is dropped."""
