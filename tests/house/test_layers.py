@@ -51,7 +51,7 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
 # And each adapter, beside msgspec: the framework it is for, whose extra it needs.
 ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
     "google_adk": ("google", "pydantic", "pydantic_core"),
-    "langchain": ("langchain_core",),
+    "langchain": ("langchain_core", "pydantic"),
     "langgraph": ("langgraph", "langchain_core"),
     "mcp": ("mcp", "mcp_types", "uvicorn"),
     "openai_agents": ("agents",),
