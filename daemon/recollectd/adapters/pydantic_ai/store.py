@@ -148,9 +148,7 @@ class RecollectdConversationStore(ConversationStore):
             stored = _expected(transaction, conversation_id, expected_revision)
             for key in (who, *stored.listed):
                 transaction.state.delete(key)
-            return [
-                entry for trunk in {stored.trunk, *stored.pinned} - {""} for entry in unpin(transaction, trunk, who)
-            ]
+            return unpin(transaction, {stored.trunk, *stored.pinned} - {""}, who)
 
         gone = self._client.transact(delete)
         # Rows without content, too many for one transaction if the conversation was long.

@@ -15,7 +15,7 @@ known by its trunk's pins: whoever relies on an entry reads them, too. Do not ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -100,26 +100,43 @@ def grow(transaction: Transaction, name: str, who: str, root: Place | None, entr
     transaction.state.put_many(places)
 
 
-def unpin(transaction: Transaction, name: str, who: str) -> Iterator[str]:
-    """Take a pin away, and with it what nobody needs any more; yield the ids of the entries that go."""
-    trunk = trunk_of(transaction, name)
-    if trunk is None or who not in trunk.pins:
-        return
-    before = trunk.last
-    del trunk.pins[who]
-    start = 0 if not trunk.pins else trunk.last + 1
-    if trunk.pins and trunk.last == before:
+def unpin(transaction: Transaction, names: Iterable[str], who: str) -> list[str]:
+    """Take the pins of one away, and with them what nobody needs any more; return the ids of the entries that go.
+
+    A trunk that goes takes its own pin from its root. All is read before anything is written: one trunk may be
+    reached by several ways.
+    """
+    trunks: dict[str, Trunk] = {}
+    lasts: dict[str, int] = {}
+    pins = [(name, who) for name in names]
+    while pins:
+        name, holder = pins.pop()
+        trunk = trunks.get(name) or trunk_of(transaction, name)
+        if trunk is None or holder not in trunk.pins:
+            continue
+        trunks[name] = trunk
+        lasts.setdefault(name, trunk.last)
+        del trunk.pins[holder]
+        if not trunk.pins and trunk.root is not None:
+            pins.append((trunk.root[0], TRUNKS + name))
+    gone = {name: _beyond(transaction, name, trunk, lasts[name]) for name, trunk in trunks.items()}
+    for name, trunk in trunks.items():
+        if not trunk.pins:
+            transaction.state.delete(TRUNKS + name)
+            transaction.logs.delete(name)
+            continue
         transaction.state.put(TRUNKS + name, msgspec.to_builtins(trunk))
-        return
-    yield from [entry_of(item.value).id for item in transaction.logs.iterate(name, start)]
-    if trunk.pins:
-        transaction.state.put(TRUNKS + name, msgspec.to_builtins(trunk))
-        transaction.logs.truncate(name, after=start)
-        return
-    transaction.state.delete(TRUNKS + name)
-    transaction.logs.delete(name)
-    if trunk.root is not None:
-        yield from unpin(transaction, trunk.root[0], TRUNKS + name)
+        if trunk.last != lasts[name]:
+            transaction.logs.truncate(name, after=trunk.last + 1)
+    return [entry_id for entry_ids in gone.values() for entry_id in entry_ids]
+
+
+def _beyond(transaction: Transaction, name: str, trunk: Trunk, last_before: int) -> list[str]:
+    """Return the ids of a trunk's entries that no pin keeps any more."""
+    if trunk.pins and trunk.last == last_before:
+        return []
+    start = trunk.last + 1 if trunk.pins else 0
+    return [entry_of(item.value).id for item in transaction.logs.iterate(name, start)]
 
 
 def entry_of(stored: Any) -> Entry:
