@@ -276,8 +276,8 @@ class LocalJournal:
             else:
                 newest = self._begin_segment(size)
         self._room_end += size
-        if self._room_end > newest.file_bytes // 2:
-            self._spares.prepare()
+        if self._room_end > newest.file_bytes // 4:
+            self._spares.prepare(soon=self._room_end > newest.file_bytes * 3 // 4)
         return newest
 
     def _begin_segment(self, size: int) -> Segment:

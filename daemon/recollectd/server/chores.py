@@ -230,11 +230,12 @@ class Chores:
             await self._loop.run_in_executor(self._pool, self._disk.maintain)
 
     async def _collect_garbage(self) -> None:
-        """Find cycles among what has lived for long: that walks everything, so preferably when nobody waits."""
-        put_off = 0
+        """Find cycles among what has lived for long: that walks everything, so preferably when nobody works."""
+        put_off = commits = 0
         while True:
             await asyncio.sleep(_COLLECT_INTERVAL_S)
-            if self._committer.idle or put_off == _COLLECT_PUT_OFF_MAX:
+            quiet, commits = self._committer.commits == commits, self._committer.commits
+            if quiet or put_off == _COLLECT_PUT_OFF_MAX:
                 gc.collect()
                 put_off = 0
             else:

@@ -156,7 +156,8 @@ class Committer:
             size, count = size + length, count + 1
         items = [self.ready.popleft() for _ in range(count)]
         try:
-            last_seq = self._journal.append([item.payload for item in items], items[-1].time)
+            with self._freezes.step("handing a batch to the journal"):
+                last_seq = self._journal.append([item.payload for item in items], items[-1].time)
         except JournalFull:
             self.ready.extendleft(reversed(items))
             self._no_room()
@@ -228,7 +229,8 @@ class Committer:
             return
         self._step = None
         self._stall_delay_s = _STALL_DELAY_S_MIN
-        self._finish(items)
+        with self._freezes.step("answering"):
+            self._finish(items)
         if self._to_apply:
             self._loop.call_soon(self._apply)
 

@@ -37,6 +37,7 @@ from recollectd.server.hot import HotPath, HotWays, way_of_reads
 from recollectd.server.listener import listen_tcp, listen_unix
 from recollectd.server.pending import Pending, PendingTicket
 from recollectd.server.reads import Failed, Read, ReadExecutor, internal_error
+from recollectd.server.slow import SlowLog
 from recollectd.server.status import engine_status, status_of, with_engine
 from recollectd.server.watches import Watches
 from recollectd.server.writes import WriteRouter
@@ -173,8 +174,9 @@ class Daemon:
             lambda: self.committer.applied_seq,
         )
         self.committer.on_applied.append(self.watches.on_applied)
-        ways = HotWays(loop, self.sequencer, self.sessions, self.committer, self._writes, self.clock)
-        self.hot.begin_writes(ways, self.committer, config.server.slow_log_ms or float("inf"))
+        slow = SlowLog(loop.time, config.server.slow_log_ms)
+        ways = HotWays(loop, self.sequencer, self.sessions, self.committer, self._writes, self.clock, slow)
+        self.hot.begin_writes(ways, self.committer)
         self.dispatcher = Dispatcher(
             loop,
             config,
@@ -185,6 +187,7 @@ class Daemon:
             sessions=self.sessions,
             watches=self.watches,
             hot=self.hot,
+            slow=slow,
             now=self._journal_time,
             status=self._answer_status,
         )

@@ -25,6 +25,7 @@ from recollectd.server.committer import Committer
 from recollectd.server.connection import IN_FLIGHT_LIMITS, Connection
 from recollectd.server.hot import HotPath
 from recollectd.server.lanes import Reading, Ticket
+from recollectd.server.slow import SlowLog
 from recollectd.server.watches import Selection, Watcher, Watches
 from recollectd.server.writes import WriteRouter
 
@@ -64,12 +65,13 @@ class Dispatcher:
         sessions: Sessions,
         watches: Watches,
         hot: HotPath,
+        slow: SlowLog,
         now: Callable[[], int],
         status: Callable[[messages.StatusRequest, Callable[[int, object], None]], None],
     ) -> None:
         self.loop = loop
         self.idle_timeout_s = float(config.server.idle_timeout_s)
-        self._slow_log_ms = config.server.slow_log_ms or float("inf")
+        self._slow = slow
         self._config = config
         self._store_id = store_id
         self._reads = read_executor
@@ -191,9 +193,7 @@ class Dispatcher:
         self._hot.note_in_flight(self._bytes_in_flight)
 
     def _note_slow(self, request: Message, begun: float) -> None:
-        elapsed_ms = (self.loop.time() - begun) * 1_000
-        if elapsed_ms > self._slow_log_ms:
-            log.warning("slow: %s took %.0f ms", type(request).__name__, elapsed_ms)
+        self._slow.note(type(request).__name__, self.loop.time() - begun)
 
     def _deadline(self, header: RequestHeader) -> float:
         return self.loop.time() + (header.deadline_ms or limits.DEADLINE_MS_DEFAULT) / 1_000

@@ -30,6 +30,7 @@ from recollectd.server.committer import Committer
 from recollectd.server.connection import Connection
 from recollectd.server.intake import Intake, PlainIntake, why_unframed
 from recollectd.server.pending import Pending
+from recollectd.server.slow import SlowLog
 from recollectd.server.writes import Underway, WriteRouter
 from recollectd.storage.keyspace import last_use_key
 
@@ -69,6 +70,7 @@ class HotWays:
         committer: Committer,
         writes: WriteRouter,
         clock: Clock,
+        slow: SlowLog,
     ) -> None:
         self.sequencer = sequencer
         self.sessions = sessions
@@ -79,10 +81,11 @@ class HotWays:
         self.now = clock.now
         self.time = loop.time
         self.call_soon = loop.call_soon
+        self.slow = slow
 
     def note_slow(self, elapsed_s: float) -> None:
         """Say that writes were slow; elapsed_s: the slowest of those that ended together."""
-        log.warning("slow: writes took up to %.0f ms", elapsed_s * 1_000)
+        self.slow.note("a write", elapsed_s)
 
 
 class HotPath:
@@ -125,7 +128,7 @@ class HotPath:
         )
         self.reads.position = position
 
-    def begin_writes(self, ways: HotWays, committer: Committer, slow_ms: float) -> None:
+    def begin_writes(self, ways: HotWays, committer: Committer) -> None:
         """Let plain writes take the short way from here on."""
         if not self._native or self.reads is None:
             return
@@ -137,7 +140,7 @@ class HotPath:
                 hot_appends.CONVERSATION_APPEND, time_us_max, ConversationHead, Place, last_use_key
             ),
         }
-        self.writes = committer.hot = hot_writes.HotWrites(self.reads, ways, kinds, slow_s=slow_ms / 1_000)
+        self.writes = committer.hot = hot_writes.HotWrites(self.reads, ways, kinds, slow_s=ways.slow.threshold_s)
 
     @property
     def bytes_in_flight(self) -> int:
