@@ -70,7 +70,15 @@ class Sdist(NamedTuple):
         assert done.returncode == 0, f"pip could not fetch {self.name} {self.version}:\n{done.stderr[-2_000:]}"
         (archive,) = folder.glob("*.tar.gz")
         with tarfile.open(archive) as packed:
-            packed.extractall(folder, filter="data")
+            _extract(packed, folder)
+
+
+def _extract(packed: tarfile.TarFile, folder: Path) -> None:
+    """Unpack an archive whose hash was checked. Python 3.11 has filters since its fourth patch release only."""
+    if hasattr(tarfile, "data_filter"):
+        packed.extractall(folder, filter="data")
+    else:
+        packed.extractall(folder)
 
 
 @contextmanager
