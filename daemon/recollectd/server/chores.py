@@ -231,13 +231,15 @@ class Chores:
 
     async def _collect_garbage(self) -> None:
         """Find cycles among what has lived for long: that walks everything, so preferably when nobody works."""
-        put_off = commits = 0
+        put_off = commits = collected = 0
         while True:
             await asyncio.sleep(_COLLECT_INTERVAL_S)
-            quiet, commits = self._committer.commits == commits, self._committer.commits
-            if quiet or put_off == _COLLECT_PUT_OFF_MAX:
+            before, commits = commits, self._committer.commits
+            if commits == collected:
+                continue  # nothing has come since
+            if commits == before or put_off == _COLLECT_PUT_OFF_MAX:
                 gc.collect()
-                put_off = 0
+                collected, put_off = commits, 0
             else:
                 put_off += 1
 
