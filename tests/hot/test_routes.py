@@ -67,9 +67,12 @@ def hold_equal(
         assert over or fast == slow, f"{name}: {added!s:.2000}, or another order"
 
 
-def settings(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def settings(examples: int, *, explore: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """explore: other scripts each time; the ordinary suite plays the same ones."""
     return hypothesis.settings(
         max_examples=examples,
+        derandomize=not explore,
+        database=None,
         suppress_health_check=[
             hypothesis.HealthCheck.too_slow,
             hypothesis.HealthCheck.function_scoped_fixture,
@@ -79,7 +82,7 @@ def settings(examples: int) -> Callable[[Callable[..., None]], Callable[..., Non
     )
 
 
-@settings(30)
+@settings(30, explore=False)
 @hypothesis.given(script=scripts)
 @CASES
 def test_whatever_clients_send(tmp_path: Path, case: Case, script: list[Step]) -> None:
@@ -88,7 +91,7 @@ def test_whatever_clients_send(tmp_path: Path, case: Case, script: list[Step]) -
 
 @pytest.mark.long
 @pytest.mark.timeout(7_200)
-@settings(2_000)
+@settings(2_000, explore=True)
 @hypothesis.given(script=scripts)
 @CASES
 def test_whatever_clients_send_for_long(tmp_path: Path, case: Case, script: list[Step]) -> None:
