@@ -73,6 +73,11 @@ class Frame(NamedTuple):
     zero: int = 0
     claim: int | None = None
 
+    @property
+    def is_far(self) -> bool:
+        """Whether it takes the session's numbers so far ahead that all before are given up."""
+        return self.write and self.number == "far"
+
     def __repr__(self) -> str:
         body = self.body if len(self.body) <= _SHOWN_BYTES else f"<{len(self.body)} bytes>"
         return f"Frame({body!r}, {', '.join(map(repr, self[1:]))})"

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 import pytest
 
-from hot.streams import PEERS, Feed, Frame, Step
+from hot.streams import PEERS, Feed, Frame, Happens, Step
 from recollectd.config.environment import HOT_PATH, Way
 from recollectd.config.tree import Config
 from recollectd.memory import commits
@@ -105,6 +105,21 @@ class Client:
         return len(self._writes), each.body
 
 
+def numbered_by_turns(script: list[Step]) -> list[Step]:
+    """Return a script with what takes a number far ahead at its end, each alone.
+
+    Such a write says that all before it are answered. A client that says so while others wait has given those up, and
+    whether they still come to pass depends on how soon.
+    """
+    far = [(step.peer, each) for step in script if isinstance(step, Feed) for each in step.frames if each.is_far]
+    early = [
+        step._replace(frames=[each for each in step.frames if not each.is_far]) if isinstance(step, Feed) else step
+        for step in script
+    ]
+    late = [[Happens("sync"), Feed(peer, [each], [])] for peer, each in far]
+    return [step for step in early if not isinstance(step, Feed) or step.frames] + list(itertools.chain(*late))
+
+
 class World:
     """One daemon with its clients. Randomness, time and the disk are the script's."""
 
@@ -130,7 +145,7 @@ class World:
 
     def play(self, script: list[Step]) -> Outcome:
         """Play a script to its end, and let everything come that waits."""
-        for step in script:
+        for step in numbered_by_turns(script):
             if isinstance(step, Feed):
                 self._speak(step)
             else:
