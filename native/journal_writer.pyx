@@ -63,6 +63,7 @@ cdef extern from "recollectd_journal_writer.h" nogil:
         size_t batch_bytes
         uint64_t offset
         uint64_t last_seq
+        int tell_written
         journal_next_segment *next
 
     ctypedef struct journal_writer_statistics:
@@ -220,7 +221,8 @@ cdef class Writer:
         if error:
             raise OSError(error, os.strerror(error))
 
-    def append(self, Packed batch not None, *, uint64_t offset, uint64_t epoch, uint64_t first_seq, uint64_t time_us):
+    def append(self, Packed batch not None, *, uint64_t offset, uint64_t epoch, uint64_t first_seq, uint64_t time_us,
+               bint tell_written=True):
         cdef journal_job job
         if batch.data == NULL:
             raise ValueError("this batch was handed over before")
@@ -235,6 +237,7 @@ cdef class Writer:
         job.batch_bytes = batch.size
         job.offset = offset
         job.last_seq = first_seq + batch.count - 1
+        job.tell_written = tell_written
         batch.data = NULL
         self.submit(job)
 

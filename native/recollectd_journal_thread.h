@@ -60,6 +60,7 @@ typedef struct {
     size_t batch_bytes;
     uint64_t offset;
     uint64_t last_seq;
+    int tell_written; /* APPEND: signal when it is in the file, not only when it is durable */
     journal_next_segment *next; /* ROTATE: from malloc */
 } journal_job;
 
@@ -215,7 +216,9 @@ static inline int journal_writer__append(journal_writer *writer, const journal_j
     writer->statistics.written_bytes += job->batch_bytes;
     writer->statistics.batches++;
     pthread_mutex_unlock(&writer->mutex);
-    journal_writer_signal(writer);
+    if (job->tell_written) {
+        journal_writer_signal(writer);
+    }
     return 1;
 }
 

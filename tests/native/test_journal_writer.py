@@ -39,12 +39,14 @@ class Rig:
         self.offset = OFFSET
         self.next_seq = 7
 
-    def append(self, *entries: bytes) -> None:
+    def append(self, *entries: bytes, tell_written: bool = True) -> None:
         packed = pack(*entries)
         offset, first_seq = self.offset, self.next_seq
         self.offset += packed.size
         self.next_seq += len(entries)
-        self.writer.append(packed, offset=offset, epoch=3, first_seq=first_seq, time_us=1_000_000)
+        self.writer.append(
+            packed, offset=offset, epoch=3, first_seq=first_seq, time_us=1_000_000, tell_written=tell_written
+        )
 
     def put_underneath(self, device: str) -> None:
         """Let the writer's descriptor lead to a device."""
@@ -159,6 +161,15 @@ def test_written_is_announced_before_synced(rig: Rig) -> None:
     rig.append(b"a")
     rig.writer.drain()
     assert (rig.writer.written_seq, rig.writer.synced_seq) == (7, 6)
+
+
+@pytest.mark.parametrize("tell_written", [True, False])
+def test_who_waits_for_the_sync_alone_is_woken_once(rig: Rig, tell_written: bool) -> None:
+    """The eventfd counts its wakings."""
+    rig.append(b"a", tell_written=tell_written)
+    rig.writer.drain()
+    assert os.eventfd_read(rig.writer.fileno()) == 1 + tell_written
+    assert rig.writer.progress() == (7, 7)
 
 
 def test_a_sealing_batch_vouches_for_all_before_it(rig: Rig) -> None:

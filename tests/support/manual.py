@@ -163,8 +163,9 @@ class ManualJournal:
         self.appends_refused = 0
         self.reading: Exception | None = None
         self._event = os.eventfd(0, os.EFD_NONBLOCK)
+        self._tells_written = False
 
-    def append(self, entries: Sequence[bytes], time: int) -> int:
+    def append(self, entries: Sequence[bytes], time: int, *, tell_written: bool = True) -> int:
         if self.full:
             self.appends_refused += 1
             raise JournalFull("the test's disk is full")
@@ -174,6 +175,7 @@ class ManualJournal:
         self.batches.append(Batch(self.epoch, self.last_seq + 1, time, self.synced_seq, tuple(entries)))
         self.last_seq += len(entries)
         self.last_time = time
+        self._tells_written = tell_written
         if not self.held:
             self.sync()
         return self.last_seq
@@ -181,7 +183,8 @@ class ManualJournal:
     def write(self) -> None:
         """Everything appended is in the file now."""
         self.written_seq = self.last_seq
-        os.eventfd_write(self._event, 1)
+        if self._tells_written:
+            os.eventfd_write(self._event, 1)
 
     def sync(self) -> None:
         """Everything appended is on the disk now."""

@@ -60,7 +60,9 @@ class Writer:
         fd belongs to the writer from here on; directory_fd stays the caller's until after `stop`. secret is the
         segment's, checksum the last batch's, synced_seq the last durable seq.
         """
-    def append(self, batch: Packed, *, offset: int, epoch: int, first_seq: int, time_us: int) -> None:
+    def append(
+        self, batch: Packed, *, offset: int, epoch: int, first_seq: int, time_us: int, tell_written: bool = True
+    ) -> None:
         """Queue a batch to be written at this offset of the newest segment. Waits only while 64 jobs are queued."""
     def rotate(self, fd: int, *, header: bytes, spare_name: bytes, name: bytes) -> None:
         """Queue the change to the next segment: fd belongs to the writer from here on, whatever happens.

@@ -121,8 +121,10 @@ class Journal(Protocol):
     def last_time(self) -> int:
         """Journal time of the last batch, in microseconds UTC; 0 before the first."""
 
-    def append(self, entries: Sequence[bytes], time: int) -> int:
+    def append(self, entries: Sequence[bytes], time: int, *, tell_written: bool = True) -> int:
         """Queue one batch at this journal time, not before last_time; return its last seq.
+
+        tell_written: make the descriptor readable when the batch is in the file, not only when it is durable.
 
         Raises JournalFull when there is no room for it (nothing is queued, a later attempt may succeed), JournalFailed,
         ValueError for no entries or a time that runs backwards, TypeError for an entry that is not bytes.

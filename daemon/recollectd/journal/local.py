@@ -153,7 +153,7 @@ class LocalJournal:
         """Journal time of the last batch."""
         return self._last_time
 
-    def append(self, entries: Sequence[bytes], time: int) -> int:
+    def append(self, entries: Sequence[bytes], time: int, *, tell_written: bool = True) -> int:
         """Queue one batch; see `Journal.append`."""
         if not entries:
             raise ValueError("a batch has at least one entry; `seal` writes empty ones")
@@ -172,10 +172,10 @@ class LocalJournal:
             self._last_time = time
             self._sealed = False
             if packed is None:
-                task = partial(self._pack_and_place, segment, tuple(entries), size, first_seq, time)
+                task = partial(self._pack_and_place, segment, tuple(entries), size, first_seq, time, tell_written)
                 self._hand_over(task)
             else:
-                self._in_order(partial(self._place, segment, packed, first_seq, time))
+                self._in_order(partial(self._place, segment, packed, first_seq, time, tell_written))
             return self._last_seq
 
     def seal(self) -> None:
@@ -188,7 +188,7 @@ class LocalJournal:
             self._sealed = True
             packed = journal_writer.pack((), 0, self._compress)
             self._room_end += packed.size
-            self._in_order(partial(self._place, segment, packed, self._last_seq + 1, self._last_time))
+            self._in_order(partial(self._place, segment, packed, self._last_seq + 1, self._last_time, False))
 
     def fileno(self) -> int:
         """Return the eventfd of the writer."""
@@ -295,12 +295,16 @@ class LocalJournal:
     def _rotate(self, spare: Spare, header: bytes, name: str) -> None:
         self._writer.rotate(spare.fd, header=header, spare_name=spare.path.name.encode(), name=name.encode())
 
-    def _place(self, segment: Segment, packed: journal_writer.Packed, first_seq: int, time: int) -> None:
+    def _place(
+        self, segment: Segment, packed: journal_writer.Packed, first_seq: int, time: int, tell_written: bool
+    ) -> None:
         self._entries += packed.count
         self._compressed += packed.compressed
         self._saved_bytes += packed.saved_bytes
         offset = segment.place(first_seq, packed.size)
-        self._writer.append(packed, offset=offset, epoch=self.epoch, first_seq=first_seq, time_us=time)
+        self._writer.append(
+            packed, offset=offset, epoch=self.epoch, first_seq=first_seq, time_us=time, tell_written=tell_written
+        )
 
     def _in_order(self, step: Callable[[], None]) -> None:
         """Take a step now, or after what the packer still has to do."""
@@ -336,13 +340,19 @@ class LocalJournal:
             step()
 
     def _pack_and_place(
-        self, segment: Segment, entries: tuple[bytes, ...], size_max: int, first_seq: int, time: int
+        self,
+        segment: Segment,
+        entries: tuple[bytes, ...],
+        size_max: int,
+        first_seq: int,
+        time: int,
+        tell_written: bool,
     ) -> None:
         packed = journal_writer.pack(entries, self._options.compress_bytes_min, self._packer_compress)
         with self._lock:
             if segment is self._segments[-1]:
                 self._room_end -= size_max - packed.size
-            self._place(segment, packed, first_seq, time)
+            self._place(segment, packed, first_seq, time, tell_written)
 
     def _raise_failure(self) -> None:
         if self._closed:

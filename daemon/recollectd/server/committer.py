@@ -83,6 +83,7 @@ class Committer:
         self.ready: deque[Pending] = deque()
         self._written: list[Pending] = []  # one batch: in the journal's file or on its way there, not durable yet
         self._to_apply: deque[Pending] = deque()
+        self._asynchronous_seq = 0  # of the last write that is answered when it is in the file
         self.hot: HotWrites | None = None  # who puts into `ready`, too
         self._step: _Step | None = None
         self._stall_delay_s = _STALL_DELAY_S_MIN
@@ -114,6 +115,8 @@ class Committer:
     def add(self, ticket: Ticket, sequenced: Sequenced) -> None:
         """Take a sequenced write; it will be answered."""
         self._taken_bytes += len(sequenced.payload)
+        if ticket.asynchronous:
+            self._asynchronous_seq = sequenced.seq
         self.ready.append(PendingTicket(ticket, sequenced, self._sequencer, self._sessions))
         self.wake()
 
@@ -157,7 +160,11 @@ class Committer:
         items = [self.ready.popleft() for _ in range(count)]
         try:
             with self._freezes.step("handing a batch to the journal"):
-                last_seq = self._journal.append([item.payload for item in items], items[-1].time)
+                last_seq = self._journal.append(
+                    [item.payload for item in items],
+                    items[-1].time,
+                    tell_written=self._asynchronous_seq >= items[0].seq,
+                )
         except JournalFull:
             self.ready.extendleft(reversed(items))
             self._no_room()
