@@ -4,6 +4,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint64_t
+from recollectd._native.facts cimport Maker
 from recollectd._native.hot_writes cimport HotKind, HotWrite, HotWrites, row_key
 from recollectd_hot_commit cimport (
     CACHE_KEY_BYTES_MAX, HOT_AROUND_BYTES_MAX, HOT_CONTENT_BYTES_MAX, HOT_FAMILY_HEADS, HOT_FAMILY_VALUES,
@@ -41,6 +42,19 @@ cdef hot_put REQUEST
 cdef uint8_t SCRATCH[HOT_CONTENT_BYTES_MAX + HOT_AROUND_BYTES_MAX]
 
 
+# Heads without a time to live, which are on the short way again and again.
+@cython.final
+@cython.no_gc
+cdef class HotHead(Maker):
+    cdef hot_head head
+    cdef object _new_head
+
+    cdef object make(self):
+        cdef hot_head *head = &self.head
+        return self._new_head(head.version, head.first_version, head.revision, head.created_at, head.updated_at, 0, 0,
+                              False, False, head.largest)
+
+
 @cython.final
 cdef class HotPuts(HotKind):
     cdef object _new_head, _policies
@@ -55,25 +69,31 @@ cdef class HotPuts(HotKind):
 
     cdef HotWrite make(self, before, HotWrites writes, uint64_t seq, uint64_t time, hot_author *author):
         cdef HotPut put
-        cdef hot_head head
+        cdef HotHead fact
+        cdef hot_head head, last
         cdef uint64_t version = 0, previous_first = 0, count
+        cdef bint deleted
         head.version = head.first_version = 1
         head.revision, head.updated_at, head.created_at, head.largest = seq, time, time, REQUEST.value_bytes
         if before is not None:
-            if before.expires_at:
+            if isinstance(before, HotHead):
+                last, deleted = (<HotHead>before).head, False
+            elif before.expires_at:
                 return None
-            version, previous_first = before.version, before.first_version
-            key = PyBytes_FromStringAndSize(<char *>REQUEST.request.bytes, REQUEST.request.key.length)
-            count = self._policies.of(key).count
+            else:
+                last.version, last.first_version = before.version, before.first_version
+                last.created_at, last.largest, deleted = before.created_at, before.largest, before.deleted
+            version, previous_first = last.version, last.first_version
+            count = self._versions_kept()
             head.version = version + 1
             # As state.writes.first_kept does it.
             head.first_version = previous_first if not count or version + 2 < previous_first + count \
                 else version + 2 - count
-            head.largest = max(head.largest, <uint64_t>before.largest)
-            if before.deleted:
+            head.largest = max(head.largest, last.largest)
+            if deleted:
                 version = 0
             else:
-                head.created_at = before.created_at
+                head.created_at = last.created_at
         if REQUEST.if_version != HOT_ANY_VERSION and REQUEST.if_version != version:
             return None
         put = HotPut.__new__(HotPut)
@@ -81,9 +101,19 @@ cdef class HotPuts(HotKind):
         put.payload = PyBytes_FromStringAndSize(<char *>SCRATCH, put._at.bytes)
         put.reply_at, put.reply_bytes = put._at.reply_at, put._at.reply_bytes
         put._c_head, put._value_bytes, put._previous_first = head, REQUEST.value_bytes, previous_first
-        put._head = self._new_head(head.version, head.first_version, seq, head.created_at, time, 0, 0, False, False,
-                                   head.largest)
+        fact = HotHead.__new__(HotHead)
+        fact.head, fact._new_head = head, self._new_head
+        put._head = fact
         return put
+
+    cdef uint64_t _versions_kept(self) except? 0:
+        """Return how many versions of the record are kept; 0: all."""
+        cdef bytes key
+        policy = self._policies.everywhere
+        if policy is None:
+            key = PyBytes_FromStringAndSize(<char *>REQUEST.request.bytes, REQUEST.request.key.length)
+            policy = self._policies.of(key)
+        return policy.count
 
 
 @cython.final

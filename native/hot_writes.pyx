@@ -13,6 +13,8 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from recollectd._native.facts cimport Entry, latest
+from recollectd._native.session cimport Session, new_outcome
 from recollectd_hot_commit cimport (
     HOT_REQUEST_HEADER_BYTES, HOT_TAGS, hot_author, hot_desk, hot_floor, hot_read_write, hot_write, hot_write_path,
     hot_write_row_number,
@@ -40,8 +42,7 @@ cdef class HotWrites:
         self.ways = ways
         self._sequencer, self._facts = ways.sequencer, ways.sequencer.facts
         self._ranges, self._changed = ways.sequencer.ranges, ways.sequencer.ranges.changed
-        self._overlay, self._known = self._facts.overlay, self._facts.known
-        self._sessions, self._remember = ways.sessions.by_id, ways.sessions.remember
+        self._sessions, self._sessions_dirty = ways.sessions.by_id, ways.sessions.dirty
         self._underway, self._ready = ways.underway, ways.ready
         self._dirty = []
         self._kinds = [kinds.get(tag) for tag in range(HOT_TAGS)]
@@ -70,15 +71,12 @@ cdef class HotWrites:
     def end_turn(self):
         self._now_us = 0
 
-    cdef object _look_up(self, bytes key):
-        """Return the head at hand as a tuple of one, (None,) for a record known to be absent; None if it is not."""
-        held = self._overlay.get(key)
-        if held is not None:
-            return (<tuple>held)[1:]
-        if key in self._known:
-            self._known.move_to_end(key)
-            return (self._known[key],)
-        return None
+    cdef Session _session(self, HotLane lane):
+        """Return the session of a write that is applied. It may have been forgotten while the write was on its way."""
+        session = self._sessions.get(lane.session_id)
+        if session is None:
+            session = self.ways.sessions.begin(lane.session_id, lane.principal.decode())
+        return <Session>session
 
     cdef int _note_range(self, HotWrite write) except -1:
         """Note that its namespace changes, for guards of ranges."""
@@ -145,13 +143,14 @@ cdef class HotLane:
             return False
         if writes._now_us == 0:
             writes._begin_turn()
-        known = writes._look_up(key) if writes._room_bytes >= frame_bytes else None
-        if known is None:
+        entry = writes._facts.use(key) if writes._room_bytes >= frame_bytes else None
+        if entry is None:
             return False
-        write = self._make(<HotKind>kind, (<tuple>known)[0], &header)
+        write = self._make(<HotKind>kind, latest(<Entry>entry), &header)
         if write is None:
             return False
-        write.key, write.size, write.text_at = key, frame_bytes, (<HotKind>kind).subject.text_at
+        write.key, write._entry = key, <Entry>entry
+        write.size, write.text_at = frame_bytes, (<HotKind>kind).subject.text_at
         self._enter(write)
         writes._counts[message[1]] += 1
         return True
@@ -167,7 +166,8 @@ cdef class HotLane:
         """Whether the session says for certain that this number was never sent before."""
         number = write.number
         session = self.writes._sessions.get(self.session_id)
-        if session is None or write.number < <uint64_t>session.floor or number in <dict>session.outcomes:
+        if (session is None or write.number < (<Session>session).floor
+                or number in (<Session>session).outcomes):
             return False
         underway = self.writes._underway.get(self.session_id)
         return underway is None or (number not in <dict>underway.tickets
@@ -199,10 +199,11 @@ cdef class HotLane:
         number = write.number
         writes._sequencer.last_seq = seq
         writes._sequencer.last_time = write.time
-        writes._overlay[write.key] = (seq, write._head)
+        writes._facts.expect(write._entry, write._head, write.seq)
+        write._head = None
         if write._more is not None:
             for key, fact in write._more:
-                writes._overlay[key] = (seq, fact)
+                writes._facts.pending(key, fact, write.seq)
         writes._note_range(write)
         underway = writes._underway.get(self.session_id)
         if underway is None:
@@ -213,7 +214,7 @@ cdef class HotLane:
         self.tickets[write] = None
         self.by_key[write.key] = write
         self.lane.flying = write
-        self.intake.mark((write.key,))
+        self.intake.note_write(write.key, 1)
         self.requests_in_flight += 1
         self.bytes_in_flight += write.size
         writes.bytes_in_flight += write.size + writes._desk.request_bytes
@@ -234,7 +235,7 @@ cdef class HotLane:
         if not underway.tickets:
             del writes._underway[self.session_id]
         del self.tickets[write]
-        self.intake.unmark((write.key,))
+        self.intake.note_write(write.key, -1)
         if self.by_key.get(write.key) is write:
             del self.by_key[write.key]
         if self.lane.flying is write:
@@ -267,21 +268,12 @@ cdef class HotWrite:
 
     def applied(self):
         cdef HotWrites writes = self._lane.writes
-        held = writes._overlay.get(self.key)
-        seq = self.seq
-        if held is not None and (<tuple>held)[0] == seq:
-            del writes._overlay[self.key]
-            known = self.key in writes._known
-            writes._known[self.key] = (<tuple>held)[1]
-            if known:
-                writes._known.move_to_end(self.key)
-            else:
-                writes._facts.shrink()
+        writes._facts.settle(self._entry, self.seq)
         if self._more is not None:
-            writes._facts.applied([key for key, _ in self._more], seq)
-        reply = self.part(self.reply_at, self.reply_bytes)
-        self.outcome = (seq, reply)
-        writes._remember(self._lane.session_id, self.number, self.floor, self.digest, seq, reply, self.time)
+            writes._facts.applied([key for key, _ in self._more], self.seq)
+        self._outcome = new_outcome(self.digest, self.seq, self.part(self.reply_at, self.reply_bytes))
+        writes._session(self._lane).add(self.number, self.floor, self._outcome, self.time)
+        writes._sessions_dirty.add(self._lane.session_id)
 
     def finish(self):
         cdef HotWrites writes = self._lane.writes
@@ -289,15 +281,21 @@ cdef class HotWrite:
             writes._ended = writes.ways.time()
         if writes._ended - self.began > writes._slow_s:
             writes._slowest_s = max(writes._slowest_s, writes._ended - self.began)
-        self._lane.intake.reply(self.request_id, self.seq, (<tuple>self.outcome)[1])
+        self._lane.intake.queue(self.request_id, self.seq, self._outcome.reply)
         self._lane._leave(self)
 
     def refuse(self, error):
-        self.outcome = (0, error)
+        self._refusal = error
         self._lane.connection.send_error(self.request_id, error)
         self._lane._leave(self)
 
     # -- as others see it -----------------------------------------------------------------------------------------------
+
+    @property
+    def outcome(self):
+        if self._outcome is not None:
+            return self._outcome.seq, self._outcome.reply
+        return None if self._refusal is None else (0, self._refusal)
 
     @property
     def lane(self):

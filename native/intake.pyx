@@ -25,37 +25,8 @@ cdef extern from "recollectd_hot_answer.h" nogil:
         HOT_REPLY_HEADER_BYTES
         HOT_REQUEST_HEADER_BYTES
 
-    ctypedef struct c_cache "cache":
-        pass
-
     ctypedef struct cache_key:
         uint64_t hash
-
-    ctypedef struct hot_limits:
-        uint64_t requests_in_flight_max
-        uint64_t in_flight_bytes_max
-
-    ctypedef struct hot_request:
-        uint32_t tag
-
-    ctypedef struct hot_outbox:
-        uint8_t *bytes
-        uint64_t used
-
-    ctypedef struct hot_pending:
-        uint8_t *bytes
-        uint64_t used
-
-    ctypedef struct hot_desk:
-        c_cache *cache
-        hot_limits limits
-        hot_outbox outbox
-        int64_t now_us
-        uint64_t touched_count
-        int64_t bytes_in_flight
-        int64_t bytes_in_flight_max
-        int64_t request_bytes
-        bint serving
 
     void cache_poison(void *start, uint64_t bytes)
     void cache_unpoison(void *start, uint64_t bytes)
@@ -90,30 +61,6 @@ cdef object RECEIVE_VIEW = PyMemoryView_FromMemory(<char *>RECEIVED, RECEIVE_BYT
 
 
 cdef class Intake:
-    cdef object _reads  # it owns what _desk points at
-    cdef hot_desk *_desk
-    cdef object _begin
-    cdef object _take
-    cdef object _unframed
-    cdef object _time
-    cdef object _transport
-    cdef int _fd  # for sending past the transport; -1: do not
-    cdef bint _backed_up  # the transport may hold bytes that must leave before ours
-    cdef bint _serving
-    cdef list _unsent  # reply frames queued between wake-ups
-    cdef Py_ssize_t _unsent_bytes
-    cdef hot_pending _pending
-    cdef uint32_t *_marks
-    cdef uint64_t _writes
-    cdef uint64_t _writes_anywhere
-    cdef public int64_t requests_in_flight
-    cdef public int64_t bytes_in_flight
-    cdef public double last_frame_at
-    cdef public bint begun
-    cdef public bint welcomed
-    cdef public bint choked
-    cdef public bint ending
-
     def __cinit__(self, reads, *, begin, take, unframed, time):
         self._reads = reads
         self._desk = <hot_desk *>PyCapsule_GetPointer(reads.pointer(), b"recollectd.desk")
@@ -254,34 +201,41 @@ cdef class Intake:
         if keys is None:
             self._writes_anywhere += 1
         else:
-            self._count(keys, 1)
+            for key in keys:
+                self._count(key, 1)
 
     def unmark(self, keys):
         self._writes -= 1
         if keys is None:
             self._writes_anywhere -= 1
         else:
-            self._count(keys, <uint32_t>-1)
+            for key in keys:
+                self._count(key, <uint32_t>-1)
 
-    cdef int _count(self, tuple keys, uint32_t one) except -1:
-        cdef bytes key
+    cdef int note_write(self, bytes key, int change) except -1:
+        self._writes += change
+        return self._count(key, <uint32_t>change)
+
+    cdef int _count(self, bytes key, uint32_t one) except -1:
         cdef cache_key at
         if self._marks is NULL:
             self._marks = <uint32_t *>calloc(HOT_MARKS, sizeof(uint32_t))
             if self._marks is NULL:
                 raise MemoryError
-        for key in keys:
-            at = cache_key_for(self._desk.cache, <const uint8_t *>PyBytes_AS_STRING(key), <uint32_t>len(key))
-            hot_mark(self._marks, at.hash)[0] += one
+        at = cache_key_for(self._desk.cache, <const uint8_t *>PyBytes_AS_STRING(key), <uint32_t>len(key))
+        hot_mark(self._marks, at.hash)[0] += one
         return 0
 
     # -- bytes out ------------------------------------------------------------------------------------------------------
 
     def reply(self, uint32_t request_id, uint64_t position, bytes message not None):
+        self.queue(request_id, position, message)
+
+    cdef int queue(self, uint32_t request_id, uint64_t position, bytes message) except -1:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
         cdef bytes frame
         if self._transport is None:
-            return
+            return 0
         frame = PyBytes_FromStringAndSize(NULL, HOT_REPLY_HEADER_BYTES + size)
         hot_write_header(<uint8_t *>PyBytes_AS_STRING(frame), size, request_id, position)
         memcpy(PyBytes_AS_STRING(frame) + HOT_REPLY_HEADER_BYTES, PyBytes_AS_STRING(message), size)
@@ -291,6 +245,7 @@ cdef class Intake:
             self._put_unsent()
         elif self._unsent_bytes > OUTBOX_BYTES_HIGH:
             self.flush()
+        return 0
 
     def flush(self):
         if self._serving:

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from memory.asking import raw
+from recollectd._native.session import Outcome
 from recollectd.memory import commits, cursors
 from recollectd.memory.apply import writes_of
 from recollectd.memory.commits import Commit, SessionsForgotten
@@ -199,7 +200,7 @@ def test_golden_rows_decode(golden: dict[str, Any]) -> None:
     assert keyspace.unpack_number(held["number"]) == 0x0102030405060708
     sessions = Sessions()
     sessions.load([(keyspace.session_key(SESSION), held["session"])])
-    assert sessions.outcome(SESSION, 2, 99) == (99, 42, b"\x91\x04")
+    assert sessions.outcome(SESSION, 2, 99) == Outcome(99, 42, b"\x91\x04")
     query = cursors.query_digest(1, NS, "prefix", "", False)
     assert cursors.unpack(held["cursor"], bytes(range(16)), query) == KEY
 

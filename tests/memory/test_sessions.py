@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from memory.asking import get, plain, put
 from memory.engine import MemoryEngine
 from memory.harness import SECOND, START, Store, answered
+from recollectd._native.session import Outcome
 from recollectd.memory.commits import Commit, SessionsForgotten
 from recollectd.memory.sequencer import Author
-from recollectd.memory.sessions import Session, Sessions
+from recollectd.memory.sessions import Sessions
 from recollectd.protocol import errors, limits, table
 from recollectd.protocol.messages.state import StatePut
 from recollectd.storage.keyspace import INDEX_SESSION, Family
@@ -50,7 +51,7 @@ def test_an_outcome_is_found_again() -> None:
     sessions = Sessions()
     assert reply_of(sessions, 1) is None
     sessions.apply(41, commit(1))
-    assert sessions.outcome(ONE, 1, 7) == (7, 41, b"reply 1")
+    assert sessions.outcome(ONE, 1, 7) == Outcome(7, 41, b"reply 1")
     assert reply_of(sessions, 2) is None
     assert reply_of(sessions, 1, session_id=TWO) is None, "numbers are a session's own"
 
@@ -134,9 +135,8 @@ def test_what_a_session_holds_is_bounded_and_known(done: list[tuple[int, int]]) 
 
 def test_pairs_out_of_order_leave_nothing_behind() -> None:
     """A client that sends the far number first and the near one after it, for ever, must not fill the memory."""
-    session = Session("ada")
     sessions = Sessions()
-    sessions.by_id[ONE] = session
+    session = sessions.begin(ONE, "ada")
     for step in range(1, 3 * WINDOW):
         sessions.apply(2 * step, commit(step + WINDOW))
         sessions.apply(2 * step + 1, commit(step))

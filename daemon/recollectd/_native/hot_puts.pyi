@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, final
 
+from recollectd._native.facts import Maker
 from recollectd._native.hot_writes import HotKind, HotWrite
 from recollectd._native.value_cache import ValueCache
 
@@ -18,6 +19,10 @@ class HotPuts(HotKind):
 
         new_head: makes a StateHead of its fields; policies: say how much history a record keeps.
         """
+
+@final
+class HotHead(Maker):
+    """A head as the next put needs it."""
 
 @final
 class HotPut(HotWrite):

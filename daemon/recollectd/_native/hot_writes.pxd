@@ -2,6 +2,9 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from recollectd._native.facts cimport Entry, FactCache
+from recollectd._native.intake cimport Intake
+from recollectd._native.session cimport Outcome, Session
 from recollectd_hot_commit cimport hot_author, hot_desk, hot_request, hot_write
 
 cdef class HotKind:
@@ -20,11 +23,11 @@ cdef class HotWrites:
     cdef object _reads  # it owns what _desk points at
     cdef const hot_desk *_desk
     cdef public object ways
-    cdef object _facts, _sequencer, _ranges
-    cdef dict _overlay
-    cdef object _known
+    cdef FactCache _facts
+    cdef object _sequencer, _ranges
     cdef dict _sessions, _underway, _changed
-    cdef object _ready, _remember
+    cdef set _sessions_dirty
+    cdef object _ready
     cdef list _dirty
     cdef list _kinds  # by tag
     cdef dict _counts
@@ -35,12 +38,13 @@ cdef class HotWrites:
     cdef double _slow_s, _slowest_s, _ended
 
     cdef bint _begin_turn(self) except -1
-    cdef object _look_up(self, bytes key)
+    cdef Session _session(self, HotLane lane)
     cdef int _note_range(self, HotWrite write) except -1
 
 cdef class HotLane:
     cdef HotWrites writes
-    cdef object connection, otherwise, intake, lane, waiting
+    cdef object connection, otherwise, lane, waiting
+    cdef Intake intake
     cdef dict tickets, by_key, readings, walks
     cdef bytes session_id, principal
     cdef bint dirty
@@ -56,12 +60,14 @@ cdef class HotLane:
 
 cdef class HotWrite:
     cdef HotLane _lane
+    cdef Entry _entry  # of its record
+    cdef Outcome _outcome
+    cdef object _refusal
     cdef readonly bytes key
     cdef readonly uint64_t seq
     cdef readonly uint64_t time
     cdef readonly bytes payload
     cdef readonly uint64_t digest
-    cdef readonly object outcome
     cdef object _head
     cdef list _more  # further facts of the commit, (key, fact); they are not kept once it is applied
     cdef list _waiters

@@ -12,21 +12,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
+from recollectd._native.session import Outcome, Session
 from recollectd.memory.commits import Commit, SessionsForgotten
 from recollectd.protocol import errors, limits, table
 from recollectd.storage.keyspace import DELETE, PUT, Family, Write, session_key
-
-
-class Outcome(NamedTuple):
-    """What a numbered write came to: digest of the request, its commit, the reply's bytes."""
-
-    digest: int
-    seq: int
-    reply: bytes
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -42,39 +35,12 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
 _DECODE: Final = msgspec.msgpack.Decoder(_Row).decode
 
 
-class Session:
-    """One session. Numbers below `floor` are forgotten."""
-
-    __slots__ = ("bytes", "floor", "highest", "outcomes", "principal", "used_at")
-
-    def __init__(self, principal: str) -> None:
-        self.principal = principal
-        self.floor = 1
-        self.highest = 0
-        self.used_at = 0
-        self.outcomes: dict[int, Outcome] = {}
-        self.bytes = 0  # of the outcomes' replies
-
-    def remember(self, number: int, floor: int, outcome: Outcome, time: int) -> None:
-        """Add an outcome; forget those below the floor that the write brought, and below the window."""
-        self.highest = max(self.highest, number)
-        self.used_at = time
-        floor = max(self.floor, min(floor, number), self.highest - limits.SESSION_WINDOW_NUMBERS + 1)
-        if number >= floor:  # else it was overtaken, on its way, by one a window ahead
-            self.outcomes[number] = outcome
-            self.bytes += len(outcome.reply)
-        self._forget_below(floor)
-        while self.bytes > limits.SESSION_OUTCOMES_BYTES_MAX and len(self.outcomes) > 1:
-            self._forget_below(min(self.outcomes) + 1)
-
-    def _forget_below(self, floor: int) -> None:
-        if floor - self.floor > len(self.outcomes):
-            forgotten = [number for number in self.outcomes if number < floor]
-        else:
-            forgotten = [number for number in range(self.floor, floor) if number in self.outcomes]
-        for number in forgotten:
-            self.bytes -= len(self.outcomes.pop(number).reply)
-        self.floor = floor
+def _new_session(principal: str) -> Session:
+    return Session(
+        principal,
+        window_numbers=limits.SESSION_WINDOW_NUMBERS,
+        bytes_max=limits.SESSION_OUTCOMES_BYTES_MAX,
+    )
 
 
 class Sessions:
@@ -82,7 +48,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self.by_id: dict[bytes, Session] = {}
-        self._dirty: set[bytes] = set()
+        self.dirty: set[bytes] = set()  # since the last checkpoint
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -94,31 +60,29 @@ class Sessions:
         """Take up sessions from their rows (key, value)."""
         for key, value in rows:
             row = _DECODE(value)
-            session = Session(row.principal)
-            session.floor, session.highest, session.used_at = row.floor, row.highest, row.used_at
-            session.outcomes = {number: Outcome(digest, seq, reply) for number, digest, seq, reply in row.outcomes}
-            session.bytes = sum(len(outcome.reply) for outcome in session.outcomes.values())
+            session = _new_session(row.principal)
+            outcomes = {number: Outcome(digest, seq, reply) for number, digest, seq, reply in row.outcomes}
+            session.restore(row.floor, row.highest, row.used_at, outcomes)
             self.by_id[key[1:]] = session
 
     def apply(self, seq: int, commit: Commit) -> None:
         """Follow one commit."""
         if commit.session_id:
-            if commit.session_id not in self.by_id:
-                self.by_id[commit.session_id] = Session(commit.principal)
-            self.remember(commit.session_id, commit.number, commit.floor, commit.digest, seq, commit.reply, commit.time)
+            outcome = Outcome(commit.digest, seq, commit.reply)
+            session = self.by_id.get(commit.session_id) or self.begin(commit.session_id, commit.principal)
+            session.remember(commit.number, commit.floor, outcome, commit.time)
+            self.dirty.add(commit.session_id)
         else:
             for event in commit.events:
                 if isinstance(event, SessionsForgotten):
                     for session_id in event.session_ids:
                         if self.by_id.pop(session_id, None) is not None:
-                            self._dirty.add(session_id)
+                            self.dirty.add(session_id)
 
-    def remember(
-        self, session_id: bytes, number: int, floor: int, digest: int, seq: int, reply: bytes, time: int
-    ) -> None:
-        """Add what a number of a known session came to."""
-        self.by_id[session_id].remember(number, floor, Outcome(digest, seq, reply), time)
-        self._dirty.add(session_id)
+    def begin(self, session_id: bytes, principal: str) -> Session:
+        """Return a session that nothing was known of."""
+        session = self.by_id[session_id] = _new_session(principal)
+        return session
 
     def outcome(self, session_id: bytes, number: int, digest: int) -> Outcome | None:
         """Return what a number came to, None if it was never executed.
@@ -172,17 +136,17 @@ class Sessions:
     def checkpoint(self) -> list[Write]:
         """Return the rows that changed since the last call."""
         writes: list[Write] = []
-        for session_id in self._dirty:
+        for session_id in self.dirty:
             session = self.by_id.get(session_id)
             if session is None:
                 writes.append((DELETE, Family.INDEX, session_key(session_id), b""))
                 continue
-            outcomes = [(number, *outcome) for number, outcome in session.outcomes.items()]
+            outcomes = [(number, each.digest, each.seq, each.reply) for number, each in session.outcomes.items()]
             row = _Row(session.principal, session.floor, session.highest, session.used_at, outcomes)
             writes.append((PUT, Family.INDEX, session_key(session_id), table.encode(row)))
-        self._dirty.clear()
+        self.dirty.clear()
         return writes
 
     def mark_dirty(self, rows: Iterable[Write]) -> None:
         """The rows of the last `checkpoint` were not written: they are due again."""
-        self._dirty.update(key[1:] for _, _, key, _ in rows)
+        self.dirty.update(key[1:] for _, _, key, _ in rows)

@@ -15,18 +15,20 @@ class Policies:
         self._default = default
         self._configured: dict[bytes, HistoryPolicy] = {}
         self._resolved: dict[bytes, HistoryPolicy] = {}
+        self.everywhere: HistoryPolicy | None = default  # the one of all, while none is configured
         for key, policy in configured:
             self.set(key, policy)
 
     def set(self, key: bytes, policy: HistoryPolicy) -> None:
         """Configure the namespace of a settings record key and all below it."""
+        self.everywhere = None
         self._configured[key[1 : namespace_end(key) - 1]] = policy
         self._resolved = {}  # a new one: another thread may be about to put what it found before into the old
 
     def of(self, key: bytes) -> HistoryPolicy:
         """Return the policy for a record key."""
-        if not self._configured:
-            return self._default
+        if self.everywhere is not None:
+            return self.everywhere
         namespace = key[1 : namespace_end(key) - 1]
         resolved = self._resolved
         known = resolved.get(namespace)
