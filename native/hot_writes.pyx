@@ -27,6 +27,9 @@ cdef enum:
 
 
 cdef class HotKind:
+    cdef list keys(self):
+        return None
+
     cdef bint read(self, const uint8_t *frame, uint64_t frame_bytes, const hot_desk *desk):
         return False
 
@@ -78,13 +81,13 @@ cdef class HotWrites:
             session = self.ways.sessions.begin(lane.session_id, lane.principal.decode())
         return <Session>session
 
-    cdef int _note_range(self, HotWrite write) except -1:
-        """Note that its namespace changes, for guards of ranges."""
-        cdef bytes prefix = PyBytes_FromStringAndSize(PyBytes_AS_STRING(write.key), write.text_at)
+    cdef int _note_range(self, bytes key, uint64_t text_at, uint64_t seq) except -1:
+        """Note that a namespace changes, for guards of ranges."""
+        cdef bytes prefix = PyBytes_FromStringAndSize(PyBytes_AS_STRING(key), text_at)
         if prefix in self._changed:
-            self._changed[prefix] = write.seq
+            self._changed[prefix] = seq
         else:
-            self._ranges.note(write.key, write.seq)
+            self._ranges.note(key, seq)
         return 0
 
     def flush(self):
@@ -137,23 +140,60 @@ cdef class HotLane:
             return False
         if not (<HotKind>kind).read(start, frame_bytes, writes._desk):
             return False
-        key = PyBytes_FromStringAndSize(<char *>(<HotKind>kind).subject.bytes, (<HotKind>kind).subject.key.length)
         frame_bytes -= HOT_REQUEST_HEADER_BYTES
-        if key in self.readings or not self._has_room(frame_bytes) or not self._is_new(&header):
-            return False
-        if writes._now_us == 0:
-            writes._begin_turn()
-        entry = writes._facts.use(key) if writes._room_bytes >= frame_bytes else None
-        if entry is None:
-            return False
-        write = self._make(<HotKind>kind, latest(<Entry>entry), &header)
+        if (<HotKind>kind).many:
+            write = self._several(<HotKind>kind, &header, frame_bytes)
+        else:
+            write = self._one(<HotKind>kind, &header, frame_bytes)
         if write is None:
             return False
-        write.key, write._entry = key, <Entry>entry
         write.size, write.text_at = frame_bytes, (<HotKind>kind).subject.text_at
         self._enter(write)
         writes._counts[message[1]] += 1
         return True
+
+    cdef bint _may_begin(self, hot_write *header, int64_t size) except -1:
+        """Whether there is room for a write, and it is a new one."""
+        cdef HotWrites writes = self.writes
+        if not self._has_room(size) or not self._is_new(header):
+            return False
+        if writes._now_us == 0:
+            writes._begin_turn()
+        return writes._room_bytes >= size
+
+    cdef HotWrite _one(self, HotKind kind, hot_write *header, int64_t size):
+        """Make the write of one record."""
+        cdef hot_request *subject = kind.subject
+        cdef HotWrite write
+        cdef Entry entry
+        key = PyBytes_FromStringAndSize(<char *>subject.bytes, subject.key.length)
+        if key in self.readings or not self._may_begin(header, size):
+            return None
+        entry = self.writes._facts.use(key)
+        if entry is None:
+            return None
+        write = self._make(kind, latest(entry), header)
+        if write is not None:
+            write.key, write._entry = key, entry
+        return write
+
+    cdef HotWrite _several(self, HotKind kind, hot_write *header, int64_t size):
+        """Make the write of several records, each there once."""
+        cdef HotWrite write
+        cdef Entry entry
+        cdef list keys = kind.keys(), entries = []
+        if len(set(keys)) < len(keys) or not self._may_begin(header, size):
+            return None
+        for key in keys:
+            entry = self.writes._facts.use(<bytes>key)
+            if entry is None or key in self.readings:
+                return None
+            entries.append(entry)
+        write = self._make(kind, [latest(<Entry>each) for each in entries], header)
+        if write is not None:
+            write.key, write._entry = keys[0], entries[0]
+            write._keys, write._entries = keys, entries
+        return write
 
     cdef bint _has_room(self, int64_t size) except -1:
         cdef const hot_desk *desk = self.writes._desk
@@ -199,12 +239,20 @@ cdef class HotLane:
         number = write.number
         writes._sequencer.last_seq = seq
         writes._sequencer.last_time = write.time
-        writes._facts.expect(write._entry, write._head, write.seq)
-        write._head = None
+        if write._keys is None:
+            writes._facts.expect(write._entry, write._head, write.seq)
+            self.by_key[write.key] = write
+            self.intake.note_write(write.key, 1)
+        else:
+            for entry, fact, key in zip(write._entries, write._heads, write._keys):
+                writes._facts.expect(<Entry>entry, fact, write.seq)
+                self.by_key[key] = write
+                self.intake.note_write(<bytes>key, 1)
+        write._head = write._heads = None
         if write._more is not None:
             for key, fact in write._more:
                 writes._facts.pending(key, fact, write.seq)
-        writes._note_range(write)
+        writes._note_range(write.key, write.text_at, write.seq)
         underway = writes._underway.get(self.session_id)
         if underway is None:
             underway = writes._underway[self.session_id] = writes.ways.new_underway()
@@ -212,9 +260,7 @@ cdef class HotLane:
         if <uint64_t>underway.floor < write.floor:
             underway.floor = write.floor
         self.tickets[write] = None
-        self.by_key[write.key] = write
         self.lane.flying = write
-        self.intake.note_write(write.key, 1)
         self.requests_in_flight += 1
         self.bytes_in_flight += write.size
         writes.bytes_in_flight += write.size + writes._desk.request_bytes
@@ -235,9 +281,10 @@ cdef class HotLane:
         if not underway.tickets:
             del writes._underway[self.session_id]
         del self.tickets[write]
-        self.intake.note_write(write.key, -1)
-        if self.by_key.get(write.key) is write:
-            del self.by_key[write.key]
+        for key in write._keys or (write.key,):
+            self.intake.note_write(<bytes>key, -1)
+            if self.by_key.get(key) is write:
+                del self.by_key[key]
         if self.lane.flying is write:
             self.lane.flying = None
         if not self.dirty:
@@ -268,7 +315,11 @@ cdef class HotWrite:
 
     def applied(self):
         cdef HotWrites writes = self._lane.writes
-        writes._facts.settle(self._entry, self.seq)
+        if self._entries is None:
+            writes._facts.settle(self._entry, self.seq)
+        else:
+            for entry in self._entries:
+                writes._facts.settle(<Entry>entry, self.seq)
         if self._more is not None:
             writes._facts.applied([key for key, _ in self._more], self.seq)
         self._outcome = new_outcome(self.digest, self.seq, self.part(self.reply_at, self.reply_bytes))

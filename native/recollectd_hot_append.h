@@ -241,7 +241,7 @@ static inline hot_append_commit hot_write_append(uint8_t *to, uint64_t time, con
                                 : hot_write_log_appended(reply, head, first);
     hot_append_commit commit = {.reply_bytes = (uint64_t)(end - reply)};
     to = hot_begin_commit(to, time, conversation ? HOT_CONVERSATION_APPEND : HOT_LOG_APPEND, author, reply,
-                          commit.reply_bytes, &commit.reply_at);
+                          commit.reply_bytes, 1, &commit.reply_at);
     to = msgpack_write_array(to, conversation ? 7 : 6);
     to = msgpack_write_number(to, conversation ? HOT_MESSAGES_APPENDED_EVENT : HOT_APPENDED_EVENT);
     to = hot_write_binary(to, append->request.bytes, append->request.key.length);

@@ -89,9 +89,10 @@ static inline uint8_t *hot_write_bool(uint8_t *to, int yes) {
     return to + 1;
 }
 
-/* Everything of a commit of one event before the event; *reply_at: the offset of the reply from `start`. */
+/* Everything of a commit before its events; *reply_at: the offset of the reply from `start`. */
 static inline uint8_t *hot_begin_commit(uint8_t *start, uint64_t time, uint32_t tag, const hot_author *author,
-                                        const uint8_t *reply, uint64_t reply_bytes, uint64_t *reply_at) {
+                                        const uint8_t *reply, uint64_t reply_bytes, uint32_t events,
+                                        uint64_t *reply_at) {
     uint8_t *to = msgpack_write_number(msgpack_write_array(start, 9), time);
     to = msgpack_write_text(to, author->principal, author->principal_bytes);
     to = msgpack_write_number(to, tag);
@@ -101,7 +102,7 @@ static inline uint8_t *hot_begin_commit(uint8_t *start, uint64_t time, uint32_t 
     to = msgpack_write_number(to, author->digest);
     to = hot_write_binary(to, reply, reply_bytes);
     *reply_at = (uint64_t)(to - start) - reply_bytes;
-    return msgpack_write_array(to, 1);
+    return msgpack_write_array(to, events);
 }
 
 /* -- rows --------------------------------------------------------------------------------------------------------- */

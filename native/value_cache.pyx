@@ -24,32 +24,6 @@ cdef extern from "recollectd_cache_tails.h" nogil:
     uint64_t C_BYTES_MAX "CACHE_BYTES_MAX"
     uint64_t C_BYTES_MIN "CACHE_BYTES_MIN"
 
-    ctypedef struct cache_accounts:
-        uint64_t count[4]
-        uint64_t key_bytes[4]
-        uint64_t content_bytes[4]
-        uint64_t span_bytes[4]
-
-    ctypedef struct c_cache "cache":
-        uint64_t buckets_now
-        uint64_t ghost_rows
-        uint64_t evictions
-        uint64_t promotions
-        uint64_t fills
-        uint64_t fills_late
-        cache_accounts accounts
-
-    ctypedef struct cache_key:
-        uint64_t hash
-
-    ctypedef struct cache_head:
-        uint64_t version
-        uint64_t created_at
-        uint64_t updated_at
-        uint64_t expires_at
-        uint64_t revision
-        int sliding
-
     ctypedef struct cache_item:
         const uint8_t *bytes
         uint32_t length
@@ -96,10 +70,6 @@ cdef uint32_t newest_of(tuple items, cache_item *into) except *:
 
 
 cdef class ValueCache:
-    cdef c_cache *cache
-    cdef readonly uint64_t bytes_max
-    cdef readonly int tail_items_max
-
     def __cinit__(self, uint64_t bytes_max, uint64_t seed):
         if not C_BYTES_MIN <= bytes_max <= C_BYTES_MAX:
             raise ValueError(f"a cache has {C_BYTES_MIN} to {C_BYTES_MAX} bytes, not {bytes_max}")
@@ -124,7 +94,14 @@ cdef class ValueCache:
         cache_changed(self.cache, at, seq)
         self._put(at, value, cache_head(version, created_at, updated_at, expires_at, revision, sliding))
 
-    cdef _put(self, cache_key key, value, cache_head head):
+    cdef int put_bytes(self, uint64_t seq, bytes key, const uint8_t *value, uint64_t value_bytes,
+                       cache_head head) except -1:
+        cdef cache_key at = key_of(self.cache, key)
+        cache_changed(self.cache, at, seq)
+        cache_put(self.cache, at, head, value, value_bytes)
+        return 0
+
+    cdef object _put(self, cache_key key, value, cache_head head):
         cdef Py_buffer view
         PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
         try:

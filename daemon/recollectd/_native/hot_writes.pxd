@@ -10,13 +10,18 @@ from recollectd_hot_commit cimport hot_author, hot_desk, hot_request, hot_write
 cdef class HotKind:
     """How the writes of one kind are read and made."""
 
-    # The record of the request that `read` has accepted.
+    # The request that `read` has accepted: its record, or with `many` what all of its records have in common.
     cdef hot_request *subject
+    cdef bint many
+
+    # With `many`: the keys of the records, in their order.
+    cdef list keys(self)
 
     # Read a frame; whether it is one for the short way.
     cdef bint read(self, const uint8_t *frame, uint64_t frame_bytes, const hot_desk *desk)
 
-    # Make the write: the record's head (None for none) as it will be, the journal entry. None: the ordinary way.
+    # Make the write from the record's fact (with `many` a list of facts): facts as they will be, the journal entry.
+    # None: the ordinary way.
     cdef HotWrite make(self, before, HotWrites writes, uint64_t seq, uint64_t time, hot_author *author)
 
 cdef class HotWrites:
@@ -39,7 +44,7 @@ cdef class HotWrites:
 
     cdef bint _begin_turn(self) except -1
     cdef Session _session(self, HotLane lane)
-    cdef int _note_range(self, HotWrite write) except -1
+    cdef int _note_range(self, bytes key, uint64_t text_at, uint64_t seq) except -1
 
 cdef class HotLane:
     cdef HotWrites writes
@@ -52,6 +57,9 @@ cdef class HotLane:
     cdef readonly int64_t requests_in_flight, bytes_in_flight
 
     cdef bint _take(self, bytes frame) except -1
+    cdef HotWrite _one(self, HotKind kind, hot_write *header, int64_t size)
+    cdef HotWrite _several(self, HotKind kind, hot_write *header, int64_t size)
+    cdef bint _may_begin(self, hot_write *header, int64_t size) except -1
     cdef bint _has_room(self, int64_t size) except -1
     cdef bint _is_new(self, hot_write *write) except -1
     cdef HotWrite _make(self, HotKind kind, before, hot_write *write)
@@ -60,7 +68,8 @@ cdef class HotLane:
 
 cdef class HotWrite:
     cdef HotLane _lane
-    cdef Entry _entry  # of its record
+    cdef Entry _entry  # of its record; with `keys`, of the first
+    cdef list _keys, _entries, _heads  # of a write of several records
     cdef Outcome _outcome
     cdef object _refusal
     cdef readonly bytes key

@@ -135,6 +135,7 @@ class HotPath:
         time_us_max = limits.TIME_US_MAX
         kinds: dict[int, hot_writes.HotKind] = {
             hot_puts.STATE_PUT: hot_puts.HotPuts(StateHead, ways.sequencer.policies),
+            hot_puts.STATE_PUT_MANY: hot_puts.HotPutsOfMany(StateHead, ways.sequencer.policies),
             hot_appends.LOG_APPEND: hot_appends.HotAppends(hot_appends.LOG_APPEND, time_us_max, LogHead),
             hot_appends.CONVERSATION_APPEND: hot_appends.HotAppends(
                 hot_appends.CONVERSATION_APPEND, time_us_max, ConversationHead, Place, last_use_key
