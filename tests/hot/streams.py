@@ -138,6 +138,13 @@ HOT: Final[tuple[SearchStrategy[Message], ...]] = (
         _ttls,
         st.booleans(),
     ),
+    st.builds(
+        state.StatePutMany,
+        st.just(("a",)),
+        st.lists(st.sampled_from(("k", "l", "m")), min_size=1, max_size=3, unique=True).flatmap(
+            lambda keys: st.tuples(*(st.builds(state.StateItem, st.just(key), _values) for key in keys))
+        ),
+    ),
     st.builds(logs.LogAppend, _namespaces, _keys, _items),
     st.builds(conversations.ConversationAppend, _namespaces, _keys, _new_messages, st.booleans()),
 )

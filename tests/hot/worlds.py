@@ -116,8 +116,10 @@ def numbered_by_turns(script: list[Step]) -> list[Step]:
         step._replace(frames=[each for each in step.frames if not each.is_far]) if isinstance(step, Feed) else step
         for step in script
     ]
-    late = [[Happens("sync"), Feed(peer, [each], [])] for peer, each in far]
-    return [step for step in early if not isinstance(step, Feed) or step.frames] + list(itertools.chain(*late))
+    late: list[Step] = []
+    for peer, each in far:
+        late += [Happens("sync"), Feed(peer, [each], [])]
+    return [step for step in early if not isinstance(step, Feed) or step.frames] + late
 
 
 class World:
