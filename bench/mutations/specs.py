@@ -28,7 +28,7 @@ class Mutation(NamedTuple):
     @property
     def native(self) -> bool:
         """Whether native code changes, so that the copy must be built."""
-        return any(change.path.startswith("native/") for change in self.replacements)
+        return any(change.path.endswith((".pyx", ".pxd", ".h")) for change in self.replacements)
 
 
 SOUND: Final = (
@@ -40,6 +40,11 @@ _THREAD: Final = "native/recollectd_journal_thread.h"
 _HOT_WRITES: Final = "native/hot_writes.pyx"
 _COMMITTER: Final = "daemon/recollectd/server/committer.py"
 
+# Who breaks a promise about what is in the file, but not durable, must hear of it.
+_TELL_WRITTEN: Final = Replacement(
+    _COMMITTER, "tell_written=self._asynchronous_seq >= items[0].seq,", "tell_written=True,"
+)
+
 MUTATIONS: Final = (
     Mutation(
         "no sync",
@@ -49,6 +54,7 @@ MUTATIONS: Final = (
     Mutation(
         "reply before sync",
         (
+            _TELL_WRITTEN,
             Replacement(
                 "daemon/recollectd/server/pending.py",
                 "        if self._ticket.asynchronous:\n",
@@ -64,9 +70,9 @@ MUTATIONS: Final = (
             ),
             Replacement(
                 _HOT_WRITES,
-                "        self._lane.intake.reply(self.request_id, self.seq, (<tuple>self.outcome)[1])\n",
+                "        self._lane.intake.queue(self.request_id, self.seq, self._outcome.reply)\n",
                 "        if self.request_id:\n"
-                "            self._lane.intake.reply(self.request_id, self.seq, (<tuple>self.outcome)[1])\n",
+                "            self._lane.intake.queue(self.request_id, self.seq, self._outcome.reply)\n",
             ),
         ),
         ("tests/crash/test_promises.py", "tests/server"),
@@ -74,6 +80,7 @@ MUTATIONS: Final = (
     Mutation(
         "apply before sync",
         (
+            _TELL_WRITTEN,
             Replacement(
                 _COMMITTER,
                 "        if written and written[-1].seq <= progress.synced_seq:\n",
@@ -108,10 +115,9 @@ MUTATIONS: Final = (
         "guards against committed state only",
         (
             Replacement(
-                "daemon/recollectd/memory/facts.py",
-                "            pending = overlay.get(key)\n            if pending is not None:\n                gathered",
-                "            pending = None if key in known else overlay.get(key)\n"
-                "            if pending is not None:\n                gathered",
+                "daemon/recollectd/_native/facts.pxd",
+                "return entry.pending if entry.seq else entry.applied",
+                "return entry.applied if entry.known else entry.pending",
             ),
         ),
         ("tests/crash/test_promises.py", "tests/memory", "tests/server"),
