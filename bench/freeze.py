@@ -4,7 +4,8 @@ A store larger than its caches is loaded. Then, in each round, the daemon is sta
 dropped, and dropped again every second; for the length of a window it gets synced puts that keep RocksDB flushing and
 compacting, and gets of any record, nearly all of which must be read from the disk. The daemon measures its freezes
 itself and leaves out what its thread spent in the run queue (`recollectd/server/freezes.py`); `status` names what
-caused the longest. What the start itself takes of the loop counts, too.
+caused the longest. What the start itself takes of the loop counts, too. Beside it stands how long the machine itself
+paused in the same seconds (`bench/pauses.py`): a guest of a busy host is stopped now and then.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bench.filling import fill
 from bench.generator.dialects import our_get, our_put, ours
 from bench.generator.plan import Outcome, Plan
 from bench.generator.plan import run as generate
+from bench.pauses import MachinePauses
 from bench.process import DaemonProcess
 from bench.report import Report
 from recollectd.client import Client
 
 VALUE_BYTES: Final = 200
+_PUT_BYTES: Final = 4_096  # of the puts of a window: large ones fill the memtables quickly
 MUST_MS: Final = 10.0
 _PAUSE_S: Final = 1.0
 _PUT_SHARE: Final = 0.5
@@ -49,6 +53,8 @@ class Window(NamedTuple):
     cause: str
     compacting: float
     blocks_read: int
+    machine_ms: float
+    real_time: bool
     outcome: Outcome
 
 
@@ -64,7 +70,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     from bench.load import throwaway_daemon
 
     with throwaway_daemon(arguments.folder, **_SMALL) as daemon:
-        _load(daemon, arguments.states)
+        fill(daemon, arguments.states, VALUE_BYTES)
         windows = []
         for turn in range(arguments.rounds):
             print(f"round {turn + 1} of {arguments.rounds}", flush=True)
@@ -77,6 +83,9 @@ def _add_rows(report: Report, windows: list[Window], case: str) -> None:
     report.add(f"longest freeze, by {longest.cause}", case, unit="ms", ours=longest.longest_ms, must=f"< {MUST_MS:g}")
     for number, window in enumerate(windows, 1):
         report.add(f"  of round {number}, by {window.cause}", case, unit="ms", ours=window.longest_ms)
+    machine = max(windows, key=lambda window: window.machine_ms)
+    how = "a real-time process" if machine.real_time else "an ordinary process, which may have waited in the run queue"
+    report.add(f"  longest pause of the machine, seen by {how}", case, unit="ms", ours=machine.machine_ms)
     compacting = min(window.compacting for window in windows)
     report.add("  time with a compaction or flush running", case, unit="share", ours=compacting, must="> 0")
     read = min(window.blocks_read for window in windows)
@@ -87,29 +96,30 @@ def _add_rows(report: Report, windows: list[Window], case: str) -> None:
     report.add("  errors and unanswered", case, ours=lost, must="== 0")
 
 
-def _load(daemon: DaemonProcess, states: int) -> None:
-    plan = Plan(ours(daemon.socket), [our_put(VALUE_BYTES)], 8, 64, 3_600.0, states, operations=states)
-    outcome = generate(plan._replace(distribution="sequential"))
-    if outcome.errors or outcome.answered != states:
-        raise RuntimeError(f"the records could not be loaded; the first error: {outcome.error!r}")
-
-
 def _window(daemon: DaemonProcess, states: int, seconds: float, turn: int) -> Window:
     daemon.terminate()
     drop_pages(daemon.data)
     daemon.start(_SMALL)
     time.sleep(_PAUSE_S)
-    kinds = [our_get(1 - _PUT_SHARE), our_put(VALUE_BYTES, _PUT_SHARE)]
+    kinds = [our_get(1 - _PUT_SHARE), our_put(_PUT_BYTES, _PUT_SHARE)]
     plan = Plan(ours(daemon.socket), kinds, _CONNECTIONS, _IN_FLIGHT, seconds, states, seed=turn + 1)
     with Client(f"unix://{daemon.socket}") as client:
         started = client.status()
-        with _looking(daemon, client) as looks:
+        with _looking(daemon, client) as looks, MachinePauses() as pauses:
             outcome = generate(plan)
         ended = client.status()
     freezes = ended["freezes"]
     read = ended["caches"]["blocks"]["misses"] - started["caches"]["blocks"]["misses"]
     running = [look["compactions_running"] + look["flushes_running"] > 0 for look in looks]
-    return Window(freezes["longest_ms"], freezes["longest_cause"], sum(running) / max(len(running), 1), read, outcome)
+    return Window(
+        freezes["longest_ms"],
+        freezes["longest_cause"],
+        sum(running) / max(len(running), 1),
+        read,
+        pauses.longest_ms,
+        pauses.real_time,
+        outcome,
+    )
 
 
 @contextmanager

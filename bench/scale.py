@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bench.filling import fill
 from bench.generator.dialects import NAMESPACE, our_append, our_get, our_last, our_put, ours
 from bench.generator.plan import Outcome, Plan, Request
 from bench.generator.plan import run as generate
@@ -77,7 +78,7 @@ def _states(arguments: argparse.Namespace, report: Report, count: int) -> dict[s
     costs: dict[str, float] = {}
     with throwaway_daemon(arguments.folder) as daemon:
         plan = _plan(daemon, our_put(VALUE_BYTES), count)
-        _checked(generate(plan._replace(depth=128, operations=count, distribution="sequential")))
+        fill(daemon, count, VALUE_BYTES)
         _warm(plan, count)
         for request in (our_get(), our_put(VALUE_BYTES), our_append(VALUE_BYTES)):
             costs[f"warm {request.name}"], p99 = _cost(daemon, plan, request)
