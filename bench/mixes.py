@@ -46,7 +46,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--value-bytes", default="200", help="one or more sizes (default %(default)s)")
     group.add_argument("--connections", type=int, default=16, help="over all generators (default %(default)s)")
     group.add_argument("--depths", default="16", help="requests in flight on each (default %(default)s)")
-    group.add_argument("--processes", type=int, default=2, help="generators (default %(default)s)")
+    group.add_argument("--processes", type=int, default=1, help="generators (default %(default)s)")
     group.add_argument("--mix-seconds", type=float, default=2.0, help="of each case (default %(default)s)")
     group.add_argument("--keys", type=int, default=100_000, help="records (default %(default)s)")
     group.add_argument("--target", type=float, default=TARGET_RATE, help="mixed 90/10 open loop (default %(default)s)")
