@@ -27,6 +27,7 @@ BENCHES: Final = {
     "peers": "the same work against Redis, Valkey, PostgreSQL and SQLite, interleaved",
     "client": "the Python client beside redis-py with hiredis, both faces, interleaved",
     "scale": "how costs grow with the number of states, versions and messages",
+    "freeze": "the longest freeze of the event loop with pages dropped and compactions running",
     "cache": "memory per cached value above its bytes; hit ratios beside LRU",
     "profile": "where the microseconds of an operation go, by function",
     "report": "a page of tables and plots from the rows of other benches",

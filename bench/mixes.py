@@ -17,7 +17,7 @@ from bench.generator.plan import Distribution, Generators, Outcome, Plan, Reques
 from bench.latency import percentiles
 from bench.machine import RawSync
 from bench.process import DaemonProcess
-from bench.report import Report
+from bench.report import Report, met
 
 MIXES: Final = "ABCDEF"
 OPEN_SLOTS: Final = 1_000  # an open loop's requests in flight on a connection; beyond, they wait and are late
@@ -26,6 +26,7 @@ READ_P99_MS: Final = 10.0
 RAW_QUICK_MS: Final = 4.0
 _STEPS: Final = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 _SEARCH_SECONDS: Final = 5.0
+_CARRIED_SECONDS: Final = 20.0
 _CARRIED_SHARE: Final = 0.99
 
 
@@ -45,7 +46,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--value-bytes", default="200", help="one or more sizes (default %(default)s)")
     group.add_argument("--connections", type=int, default=16, help="over all generators (default %(default)s)")
     group.add_argument("--depths", default="16", help="requests in flight on each (default %(default)s)")
-    group.add_argument("--processes", type=int, default=2, help="generators (default %(default)s)")
+    group.add_argument("--processes", type=int, default=1, help="generators (default %(default)s)")
     group.add_argument("--mix-seconds", type=float, default=2.0, help="of each case (default %(default)s)")
     group.add_argument("--keys", type=int, default=100_000, help="records (default %(default)s)")
     group.add_argument("--target", type=float, default=TARGET_RATE, help="mixed 90/10 open loop (default %(default)s)")
@@ -197,11 +198,11 @@ def _target(arguments: argparse.Namespace, report: Report, daemon: DaemonProcess
         tried = plan._replace(rate=highest * step, seconds=_SEARCH_SECONDS)
         found = measure(daemon, kinds, tried, arguments.processes)
         if _carries(found, tried.rate):
-            whole = measure(
-                daemon, kinds, tried._replace(seconds=min(arguments.target_seconds, 20.0)), arguments.processes
-            )
-            _open_rows(report, "highest rate carried 90/10", whole, tried.rate, demanded=False)
-            return
+            longer = tried._replace(seconds=min(arguments.target_seconds, _CARRIED_SECONDS))
+            whole = measure(daemon, kinds, longer, arguments.processes)
+            if _carries(whole, tried.rate):
+                _open_rows(report, "highest rate carried 90/10", whole, tried.rate, demanded=False)
+                return
     report.add("highest rate carried 90/10: answered", "no rate tried was", unit="1/s")
 
 
@@ -212,21 +213,27 @@ def _carried(report: Report) -> bool:
 def _carries(measured: Measured, rate: float) -> bool:
     outcome = measured.outcome
     whole = outcome.issued == outcome.answered and not outcome.errors
-    quick = outcome.latencies["get"].percentile(0.99) < READ_P99_MS
-    return whole and quick and outcome.per_second >= rate * _CARRIED_SHARE
+    gets, puts = (outcome.latencies[kind].percentile(0.99) for kind in ("get", "put"))
+    quick = gets < READ_P99_MS and met(puts, _put_must(measured))
+    return whole and bool(quick) and outcome.per_second >= rate * _CARRIED_SHARE
+
+
+def _put_must(measured: Measured) -> str:
+    """Return what a synced put's 99th percentile must be, by what the bare disk did in the same seconds."""
+    raw_p99 = percentiles(measured.raw_us).p99
+    return f"< {READ_P99_MS:g}" if raw_p99 < RAW_QUICK_MS else f"<= {2 * raw_p99 + 2:.2f}"
 
 
 def _open_rows(report: Report, title: str, measured: Measured, rate: float, *, demanded: bool = True) -> None:
     outcome, raw = measured.outcome, percentiles(measured.raw_us)
     case = f"{rate:,.0f}/s for {outcome.seconds:.0f} s"
-    put_must = f"< {READ_P99_MS:g}" if raw.p99 < RAW_QUICK_MS else f"<= {2 * raw.p99 + 2:.2f}"
     must = f">= {rate * _CARRIED_SHARE:.0f}" if demanded else None
     report.add(
         f"{title}: answered", case, unit="1/s", ours=outcome.per_second, theirs=rate, peer="asked for", must=must
     )
     lost = outcome.errors + outcome.issued - outcome.answered
     report.add(f"{title}: errors and unanswered", case, ours=lost, must="== 0" if demanded else None)
-    for kind, limit in (("get", f"< {READ_P99_MS:g}"), ("put", put_must)):
+    for kind, limit in (("get", f"< {READ_P99_MS:g}"), ("put", _put_must(measured))):
         latencies = outcome.latencies[kind]
         report.add(f"{title}: {kind} p50", case, unit="ms", ours=latencies.percentile(0.5))
         p99 = latencies.percentile(0.99)

@@ -2,17 +2,21 @@
 
 Each point is a daemon of its own. Warm: the records were read before; cold: after a restart, with the data folder's
 pages dropped from the page cache. Costs are the daemon's CPU until it has come to rest, in microseconds an operation.
+Each cost is measured a few times and the median counts; work is given by its operations, not by the clock, so that a
+large store does as much of it as a small one.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bench.filling import fill
 from bench.generator.dialects import NAMESPACE, our_append, our_get, our_last, our_put, ours
 from bench.generator.plan import Outcome, Plan, Request
 from bench.generator.plan import run as generate
@@ -23,37 +27,40 @@ from bench.report import Report
 from recollectd.client import Client
 
 VALUE_BYTES: Final = 200
-STATES: Final = (10_000, 100_000, 300_000)
+STATES: Final = (10_000, 5_000_000)
 STATES_LONG: Final = (10_000, 100_000, 1_000_000, 5_000_000)
-DEPTHS: Final = (10, 100, 1_000, 10_000)
+DEPTHS: Final = (10, 1_000, 100_000)
 DEPTHS_LONG: Final = (10, 100, 1_000, 10_000, 100_000)
 DEEP_KEYS: Final = 4  # keys and logs that a depth is tried with
 DEMANDED_STATES: Final = 5_000_000
 MUST: Final = "<= 1.3"
 _SETTLE_S: Final = 30.0
+_SECONDS_MAX: Final = 3_600.0  # work ends by its operations
 _CONNECTIONS: Final = 8
 _IN_FLIGHT: Final = 16
 _COLD_SHARE: Final = 5  # of the states one in so many is read cold
 _COLD_READS_MAX: Final = 20_000
+_TURNS: Final = 3
+_READS: Final = 1_000_000  # of one measure
+_WRITES: Final = 100_000
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the bench's options."""
     parser.add_argument(
-        "--states", help=f"counts with commas between (default {_joined(STATES)}, up to 5,000,000 long)"
+        "--states", help=f"counts with commas between (default {_joined(STATES)}, with --long more of them)"
     )
-    parser.add_argument("--depths", help=f"versions and messages a key (default {_joined(DEPTHS)}, 100,000 long)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measure (default %(default)s)")
+    parser.add_argument("--depths", help=f"versions and messages a key (default {_joined(DEPTHS)})")
 
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
-    """Measure each point, then compare the largest number of states with the smallest."""
+    """Measure each point, then compare the largest with the smallest."""
     states = _numbers(arguments.states) or (STATES_LONG if arguments.long else STATES)
     depths = _numbers(arguments.depths) or (DEPTHS_LONG if arguments.long else DEPTHS)
     costs = {count: _states(arguments, report, count) for count in states}
-    for depth in depths:
-        _depth(arguments, report, depth)
+    deep = {depth: _depth(arguments, report, depth) for depth in depths}
     _growth(report, costs)
+    _deep_growth(report, deep)
 
 
 def _joined(numbers: Sequence[int]) -> str:
@@ -70,17 +77,15 @@ def _states(arguments: argparse.Namespace, report: Report, count: int) -> dict[s
     print(case, flush=True)
     costs: dict[str, float] = {}
     with throwaway_daemon(arguments.folder) as daemon:
-        plan = _plan(daemon, our_put(VALUE_BYTES), count, arguments.seconds)
-        _checked(generate(plan._replace(depth=128, operations=count, seconds=36_000.0, distribution="sequential")))
+        plan = _plan(daemon, our_put(VALUE_BYTES), count)
+        fill(daemon, count, VALUE_BYTES)
         _warm(plan, count)
         for request in (our_get(), our_put(VALUE_BYTES), our_append(VALUE_BYTES)):
-            with _counted(daemon) as cost:
-                outcome = _checked(generate(plan._replace(requests=[request])))
-            costs[f"warm {request.name}"] = cost.per_operation(outcome)
-            report.add(f"warm {request.name}: p99", case, unit="ms", ours=outcome.all.percentile(0.99))
+            costs[f"warm {request.name}"], p99 = _cost(daemon, plan, request)
+            report.add(f"warm {request.name}: p99", case, unit="ms", ours=p99)
         report.add("memory", case, unit="MiB", ours=footprint(daemon.pid).memory_bytes / 2**20)
         _restart_cold(daemon)
-        cold = plan._replace(requests=[our_get()], operations=min(count // _COLD_SHARE, _COLD_READS_MAX), seconds=600.0)
+        cold = plan._replace(requests=[our_get()], operations=min(count // _COLD_SHARE, _COLD_READS_MAX))
         with _counted(daemon) as cost:
             outcome = _checked(generate(cold))
         costs["cold get"] = cost.per_operation(outcome)
@@ -91,8 +96,21 @@ def _states(arguments: argparse.Namespace, report: Report, count: int) -> dict[s
     return costs
 
 
-def _depth(arguments: argparse.Namespace, report: Report, depth: int) -> None:
-    """Measure keys with so many versions, and logs with so many messages."""
+def _cost(daemon: DaemonProcess, plan: Plan, request: Request) -> tuple[float, float]:
+    """Return the daemon's CPU for one operation in microseconds, and the 99th percentile in milliseconds: medians."""
+    figures: list[tuple[float, float]] = []
+    for turn in range(_TURNS):
+        operations = _WRITES if request.write else _READS
+        with _counted(daemon) as cost:
+            outcome = _checked(generate(plan._replace(requests=[request], operations=operations, seed=turn)))
+        figures.append((cost.per_operation(outcome), outcome.all.percentile(0.99)))
+    cpu_us, p99_ms = zip(*figures, strict=True)
+    return statistics.median(cpu_us), statistics.median(p99_ms)
+
+
+def _depth(arguments: argparse.Namespace, report: Report, depth: int) -> dict[str, float]:
+    """Return the costs of operations on keys with so many versions, and on logs with so many messages."""
+    costs: dict[str, float] = {}
     print(f"{depth:,} versions and messages", flush=True)
     with throwaway_daemon(arguments.folder) as daemon:
         with Client(f"unix://{daemon.socket}", namespace=NAMESPACE) as client:
@@ -101,15 +119,21 @@ def _depth(arguments: argparse.Namespace, report: Report, depth: int) -> None:
             ("versions", our_put(VALUE_BYTES), (our_get(), our_put(VALUE_BYTES))),
             ("messages", our_append(VALUE_BYTES), (our_last(), our_append(VALUE_BYTES))),
         ):
-            plan = _plan(daemon, loaded, DEEP_KEYS, arguments.seconds)
-            operations = depth * DEEP_KEYS
-            _checked(generate(plan._replace(operations=operations, seconds=36_000.0, distribution="sequential")))
+            plan = _plan(daemon, loaded, DEEP_KEYS)
+            _checked(generate(plan._replace(depth=128, operations=depth * DEEP_KEYS, distribution="sequential")))
             for request in tried:
-                with _counted(daemon) as cost:
-                    outcome = _checked(generate(plan._replace(requests=[request])))
-                title, case = f"{request.name} of a deep key", f"{depth:,} {what}"
-                value = cost.per_operation(outcome)
-                report.add(f"{title}: daemon CPU per operation", case, unit="us", ours=value)
+                measure = f"{request.name} of a deep key"
+                costs[measure], _ = _cost(daemon, plan, request)
+                case = f"{depth:,} {what}"
+                report.add(f"{measure}: daemon CPU per operation", case, unit="us", ours=costs[measure])
+    return costs
+
+
+def _deep_growth(report: Report, costs: dict[int, dict[str, float]]) -> None:
+    least, most = min(costs), max(costs)
+    for measure, cost in costs[least].items():
+        case = f"{most:,} versions or messages over {least:,}"
+        report.add(f"{measure}: growth of cost", case, unit="x", ours=costs[most][measure] / cost, must=MUST)
 
 
 def _growth(report: Report, costs: dict[int, dict[str, float]]) -> None:
@@ -121,18 +145,16 @@ def _growth(report: Report, costs: dict[int, dict[str, float]]) -> None:
         demanded = ratio if most == DEMANDED_STATES else None
         # The demand is on what is warm; a cold read's figure is published beside it.
         must = MUST if measure.startswith("warm") else None
-        case = f"{DEMANDED_STATES:,} states over {least:,}" + ("" if most == DEMANDED_STATES else "; only with --long")
+        case = f"{DEMANDED_STATES:,} states over {least:,}" + ("" if most == DEMANDED_STATES else "; not run")
         report.add(f"{measure}: growth of cost", case, unit="x", ours=demanded, must=must)
 
 
-def _plan(daemon: DaemonProcess, request: Request, keys: int, seconds: float) -> Plan:
-    return Plan(ours(daemon.socket), [request], _CONNECTIONS, _IN_FLIGHT, seconds, keys)
+def _plan(daemon: DaemonProcess, request: Request, keys: int) -> Plan:
+    return Plan(ours(daemon.socket), [request], _CONNECTIONS, _IN_FLIGHT, _SECONDS_MAX, keys)
 
 
 def _warm(plan: Plan, count: int) -> None:
-    _checked(
-        generate(plan._replace(requests=[our_get()], operations=count, seconds=36_000.0, distribution="sequential"))
-    )
+    _checked(generate(plan._replace(requests=[our_get()], operations=count, distribution="sequential")))
 
 
 def _checked(outcome: Outcome) -> Outcome:

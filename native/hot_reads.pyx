@@ -20,8 +20,10 @@ cdef extern from "recollectd_hot_answer.h" nogil:
         HOT_KIND_CONVERSATION
         HOT_LOG_READ
         HOT_NO_MEMORY
+        HOT_RECORDS_TAG
         HOT_STATE_GET
         HOT_TAGS
+        HOT_VALUES_TAG
 
     ctypedef struct c_cache "cache":
         pass
@@ -66,6 +68,7 @@ cdef extern from "recollectd_hot_answer.h" nogil:
         int64_t now_us
         uint64_t position
         uint32_t *touched
+        uint32_t *absent
         uint64_t touched_count
         uint64_t *answered
         uint64_t hits
@@ -78,10 +81,10 @@ cdef extern from "recollectd_hot_answer.h" nogil:
     cache_entry *cache_at(const c_cache *cache, uint64_t reference)
     int64_t cache_expires_at(const cache_entry *entry)
     uint8_t *cache_key_of(const cache_entry *entry)
-    int hot_page_begin(hot_desk *desk, hot_page *page, uint64_t count)
+    int hot_page_begin(hot_desk *desk, hot_page *page, uint64_t tag, uint64_t count)
     int hot_page_add(hot_desk *desk, hot_page *page, const cache_key *keys, uint32_t count, uint32_t text_at,
                      uint32_t *marks)
-    void hot_page_end(hot_desk *desk, hot_page *page)
+    int hot_page_end(hot_desk *desk, hot_page *page)
     int hot_take_back(hot_desk *desk, uint64_t start, int outcome)
     int hot_append_message(hot_desk *desk, hot_request *request, uint32_t *marks)
 
@@ -128,6 +131,7 @@ cdef class HotReads:
     def __dealloc__(self):
         free(self.desk.outbox.bytes)
         free(self.desk.touched)
+        free(self.desk.absent)
 
     def pointer(self):
         return PyCapsule_New(&self.desk, b"recollectd.desk", NULL)
@@ -186,28 +190,32 @@ cdef class HotReads:
         return self._take(start, outcome, 1)
 
     def get_many(self, tuple keys not None):
+        return self._page(keys, HOT_RECORDS_TAG)
+
+    def get_values(self, tuple keys not None):
+        return self._page(keys, HOT_VALUES_TAG)
+
+    cdef object _page(self, tuple keys, uint64_t tag):
         cdef uint64_t start = self.desk.outbox.used
         cdef int outcome
         self.desk.now_us = 0
-        outcome = hot_take_back(&self.desk, start, self._append_page(keys))
+        outcome = hot_take_back(&self.desk, start, self._append_page(keys, tag))
         if outcome == HOT_ASK_TIME:
             self.look_at_clock()
-            outcome = hot_take_back(&self.desk, start, self._append_page(keys))
+            outcome = hot_take_back(&self.desk, start, self._append_page(keys, tag))
         return self._take(start, outcome, len(keys))
 
-    cdef int _append_page(self, tuple keys) except -1:
+    cdef int _append_page(self, tuple keys, uint64_t tag) except -1:
         cdef hot_page page
         cdef cache_key key
         cdef bytes each
-        cdef int outcome = hot_page_begin(&self.desk, &page, len(keys))
+        cdef int outcome = hot_page_begin(&self.desk, &page, tag, len(keys))
         for each in keys:
             if outcome != HOT_DONE:
                 return outcome
             key = cache_key_for(self.desk.cache, <const uint8_t *>PyBytes_AS_STRING(each), <uint32_t>len(each))
             outcome = hot_page_add(&self.desk, &page, &key, 1, text_at(each), NULL)
-        if outcome == HOT_DONE:
-            hot_page_end(&self.desk, &page)
-        return outcome
+        return hot_page_end(&self.desk, &page) if outcome == HOT_DONE else outcome
 
     cdef object _take(self, uint64_t start, int outcome, uint64_t records):
         """Take what was appended out of the outbox again."""

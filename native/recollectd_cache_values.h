@@ -182,6 +182,12 @@ static inline uint64_t cache_record_bytes_max(const cache_entry *entry, uint32_t
     return 2 + MSGPACK_HEAD_BYTES_MAX + (uint64_t)text_bytes + entry->payload_bytes;
 }
 
+static inline uint8_t *cache_copy_value(uint8_t *to, const cache_entry *entry) {
+    uint32_t value_bytes = entry->payload_bytes - entry->trailer_bytes;
+    memcpy(to, cache_payload_of(entry), value_bytes);
+    return to + value_bytes;
+}
+
 /* The record as a StateRecord; text: the key as the request has it. */
 static inline uint8_t *cache_write_record(uint8_t *to, const cache_entry *entry, const uint8_t *text,
                                           uint32_t text_bytes) {

@@ -25,6 +25,8 @@ typedef struct {
     uint64_t position; /* everything up to this commit is in the cache, as far as it is there at all */
     uint32_t *touched; /* sliding records that the last answer has read, for Python to note */
     uint64_t touched_count, touched_room;
+    uint32_t *absent; /* of the StateValues in the making */
+    uint64_t absent_room;
     uint64_t answered[HOT_TAGS]; /* requests by tag, on the hot path alone */
     uint64_t hits, misses;       /* records looked up, on either route */
     /* Of requests on the slower route, over all connections; each counts for its bytes and request_bytes more. */
@@ -32,44 +34,48 @@ typedef struct {
     int serving; /* an intake is using the outbox */
 } hot_desk;
 
-static inline int hot_note_touch(hot_desk *desk, const cache_entry *entry) {
-    if (desk->touched_count == desk->touched_room) {
-        uint64_t room = desk->touched_room ? 2 * desk->touched_room : 16;
-        uint32_t *moved = (uint32_t *)realloc(desk->touched, room * sizeof *moved);
+/* Add to a list that grows. */
+static inline int hot_note(uint32_t **list, uint64_t *count, uint64_t *room, uint32_t number) {
+    if (*count == *room) {
+        uint64_t wanted = *room ? 2 * *room : 16;
+        uint32_t *moved = (uint32_t *)realloc(*list, wanted * sizeof *moved);
         if (!moved) {
             return HOT_NO_MEMORY;
         }
-        desk->touched = moved;
-        desk->touched_room = room;
+        *list = moved;
+        *room = wanted;
     }
-    desk->touched[desk->touched_count++] = cache_reference(desk->cache, entry);
+    (*list)[(*count)++] = number;
     return HOT_DONE;
 }
 
 /* -- state -------------------------------------------------------------------------------------------------------- */
 
-/* Append the record of an entry, or where there is none `absent`. */
-static inline int hot_append_record(hot_desk *desk, cache_entry *entry, const uint8_t *text, uint32_t text_bytes,
-                                    const uint8_t *absent, uint32_t absent_bytes) {
-    int there = entry->kind == CACHE_VALUE;
-    if (there && entry->expires) {
+static inline int hot_append_bytes(hot_desk *desk, const uint8_t *bytes, uint64_t count) {
+    return hot_outbox_put(&desk->outbox, bytes, count) ? HOT_DONE : HOT_NO_MEMORY;
+}
+
+/* Tell whether an entry stands for a record that is there now. */
+static inline int hot_look(hot_desk *desk, const cache_entry *entry, int *there) {
+    *there = entry->kind == CACHE_VALUE;
+    if (*there && entry->expires) {
         if (!desk->now_us) {
             return HOT_ASK_TIME;
         }
-        there = desk->now_us < cache_expires_at(entry);
+        *there = desk->now_us < cache_expires_at(entry);
     }
-    uint64_t bytes = there ? cache_record_bytes_max(entry, text_bytes) : absent_bytes;
-    uint8_t *to = hot_outbox_reserve(&desk->outbox, bytes);
-    if (!to || (there && entry->sliding && hot_note_touch(desk, entry) != HOT_DONE)) {
+    return HOT_DONE;
+}
+
+/* Append the record of an entry, or its value alone; text: the key as the request has it, NULL for the value alone. */
+static inline int hot_append_record(hot_desk *desk, const cache_entry *entry, const uint8_t *text,
+                                    uint32_t text_bytes) {
+    uint8_t *to = hot_outbox_reserve(&desk->outbox, cache_record_bytes_max(entry, text_bytes));
+    if (!to || (entry->sliding && hot_note(&desk->touched, &desk->touched_count, &desk->touched_room,
+                                           cache_reference(desk->cache, entry)) != HOT_DONE)) {
         return HOT_NO_MEMORY;
     }
-    cache_touch_frequency(entry);
-    if (there) {
-        to = cache_write_record(to, entry, text, text_bytes);
-    } else {
-        memcpy(to, absent, absent_bytes);
-        to += absent_bytes;
-    }
+    to = text ? cache_write_record(to, entry, text, text_bytes) : cache_copy_value(to, entry);
     desk->outbox.used = (uint64_t)(to - desk->outbox.bytes);
     return HOT_DONE;
 }
@@ -77,61 +83,101 @@ static inline int hot_append_record(hot_desk *desk, cache_entry *entry, const ui
 static inline int hot_get(hot_desk *desk, hot_request *request) {
     static const uint8_t absent[] = {0x91, HOT_ABSENT_TAG};
     uint32_t chain;
+    int there;
     cache_entry *entry = cache_find(desk->cache, request->key, &chain);
     if (!entry) {
         return HOT_LEFT;
     }
-    int outcome = hot_append_record(desk, entry, request->bytes + request->text_at,
-                                    request->key.length - request->text_at, absent, sizeof absent);
+    int outcome = hot_look(desk, entry, &there);
+    if (outcome == HOT_DONE) {
+        outcome = there ? hot_append_record(desk, entry, request->bytes + request->text_at,
+                                            request->key.length - request->text_at)
+                        : hot_append_bytes(desk, absent, sizeof absent);
+        cache_touch_frequency(entry);
+    }
     desk->hits += outcome == HOT_DONE;
     return outcome;
 }
 
 static inline int hot_is_marked(uint32_t *marks, uint64_t hash) { return marks && *hot_mark(marks, hash); }
 
-/* A StateRecords in the making. count: records asked for; records, size: what is there so far. */
+/* A StateRecords or StateValues in the making. tag: which; count: records asked for; records, size: what is there so far;
+ * absent: how many of them are not, of StateValues. */
 typedef struct {
-    uint64_t count, records, size, head_at, items_at;
+    uint64_t tag, count, records, size, absent, head_at, items_at;
 } hot_page;
 
-static inline int hot_page_begin(hot_desk *desk, hot_page *page, uint64_t count) {
-    *page = (hot_page){.count = count};
+static inline int hot_page_begin(hot_desk *desk, hot_page *page, uint64_t tag, uint64_t count) {
+    *page = (hot_page){.tag = tag, .count = count};
     uint8_t *to = hot_outbox_reserve(&desk->outbox, 2 + MSGPACK_HEAD_BYTES_MAX);
     if (!to) {
         return HOT_NO_MEMORY;
     }
-    to = msgpack_write_number(msgpack_write_array(to, 2), HOT_RECORDS_TAG);
+    to = msgpack_write_number(msgpack_write_array(to, tag == HOT_VALUES_TAG ? 3 : 2), tag);
     page->head_at = (uint64_t)(to - desk->outbox.bytes);
     page->items_at = (uint64_t)(msgpack_write_array(to, (uint32_t)count) - desk->outbox.bytes);
     desk->outbox.used = page->items_at;
     return HOT_DONE;
 }
 
+/* Append what the page has of a record that is there, or not. */
+static inline int hot_page_add_one(hot_desk *desk, hot_page *page, const cache_entry *entry, int there,
+                                   const uint8_t *text, uint32_t text_bytes) {
+    static const uint8_t nil[] = {MSGPACK_NIL};
+    int values_alone = page->tag == HOT_VALUES_TAG;
+    page->size += HOT_RECORD_BYTES;
+    if (there) {
+        page->size += entry->payload_bytes - entry->trailer_bytes;
+        return hot_append_record(desk, entry, values_alone ? NULL : text, text_bytes);
+    }
+    if (values_alone &&
+        hot_note(&desk->absent, &page->absent, &desk->absent_room, (uint32_t)page->records) != HOT_DONE) {
+        return HOT_NO_MEMORY;
+    }
+    return hot_append_bytes(desk, nil, sizeof nil);
+}
+
 /* Append the records of some keys, until the page is full. */
 static inline int hot_page_add(hot_desk *desk, hot_page *page, const cache_key *keys, uint32_t count, uint32_t text_at,
                                uint32_t *marks) {
-    static const uint8_t nil[] = {MSGPACK_NIL};
     for (uint32_t index = 0; index < count && page->size < desk->limits.page_bytes_max; index++) {
         uint32_t chain;
+        int there;
         cache_key key = keys[index];
         cache_entry *entry = cache_find(desk->cache, key, &chain);
         if (!entry || hot_is_marked(marks, key.hash)) {
             return HOT_LEFT;
         }
-        uint64_t before = desk->outbox.used;
-        int outcome = hot_append_record(desk, entry, key.bytes + text_at, key.length - text_at, nil, sizeof nil);
+        int outcome = hot_look(desk, entry, &there);
+        if (outcome == HOT_DONE) {
+            outcome = hot_page_add_one(desk, page, entry, there, key.bytes + text_at, key.length - text_at);
+        }
         if (outcome != HOT_DONE) {
             return outcome;
         }
-        int there = desk->outbox.used - before > sizeof nil;
+        cache_touch_frequency(entry);
         page->records++;
-        page->size += HOT_RECORD_BYTES + (there ? entry->payload_bytes - entry->trailer_bytes : 0);
     }
     return HOT_DONE;
 }
 
+/* Append which of the values stand for absent records. */
+static inline int hot_page_add_absent(hot_desk *desk, const hot_page *page) {
+    uint8_t *to = hot_outbox_reserve(&desk->outbox,
+                                     MSGPACK_HEAD_BYTES_MAX + page->absent * MSGPACK_NUMBER_BYTES_MAX);
+    if (!to) {
+        return HOT_NO_MEMORY;
+    }
+    to = msgpack_write_array(to, (uint32_t)page->absent);
+    for (uint64_t index = 0; index < page->absent; index++) {
+        to = msgpack_write_number(to, desk->absent[index]);
+    }
+    desk->outbox.used = (uint64_t)(to - desk->outbox.bytes);
+    return HOT_DONE;
+}
+
 /* End the page: a full one says in its head how many records there are, and that may be shorter. */
-static inline void hot_page_end(hot_desk *desk, hot_page *page) {
+static inline int hot_page_end(hot_desk *desk, hot_page *page) {
     if (page->records < page->count) {
         uint8_t head[MSGPACK_HEAD_BYTES_MAX];
         uint64_t head_bytes = (uint64_t)(msgpack_write_array(head, (uint32_t)page->records) - head);
@@ -140,10 +186,14 @@ static inline void hot_page_end(hot_desk *desk, hot_page *page) {
         memcpy(at, head, head_bytes);
         desk->outbox.used -= page->items_at - page->head_at - head_bytes;
     }
+    if (page->tag == HOT_VALUES_TAG && hot_page_add_absent(desk, page) != HOT_DONE) {
+        return HOT_NO_MEMORY;
+    }
     desk->hits += page->records;
+    return HOT_DONE;
 }
 
-/* Read the next few keys of a StateGetMany and ask for their entries. Return how many; 0 for what is no key. */
+/* Read the next few keys of a request about several records and ask for their entries. Return how many; 0 for what is no key. */
 static inline uint32_t hot_read_keys(hot_desk *desk, hot_request *request, uint64_t left, cache_key *keys) {
     static hot_request ahead[HOT_AHEAD];
     uint32_t count = left < HOT_AHEAD ? (uint32_t)left : HOT_AHEAD;
@@ -164,10 +214,11 @@ static inline uint32_t hot_read_keys(hot_desk *desk, hot_request *request, uint6
 }
 
 /* The keys behind the end of a page are read too: the message must be right to its end. */
-static inline int hot_get_many(hot_desk *desk, hot_request *request, uint32_t *marks) {
+static inline int hot_get_several(hot_desk *desk, hot_request *request, uint32_t *marks) {
     cache_key keys[HOT_AHEAD];
     hot_page page;
-    int outcome = hot_page_begin(desk, &page, request->count);
+    uint64_t tag = request->tag == HOT_STATE_GET_MANY ? HOT_RECORDS_TAG : HOT_VALUES_TAG;
+    int outcome = hot_page_begin(desk, &page, tag, request->count);
     for (uint64_t left = request->count, some; left && outcome == HOT_DONE; left -= some) {
         some = hot_read_keys(desk, request, left, keys);
         if (!some) {
@@ -178,10 +229,7 @@ static inline int hot_get_many(hot_desk *desk, hot_request *request, uint32_t *m
     if (outcome == HOT_DONE && request->keys.at != request->keys.end) {
         return HOT_LEFT;
     }
-    if (outcome == HOT_DONE) {
-        hot_page_end(desk, &page);
-    }
-    return outcome;
+    return outcome == HOT_DONE ? hot_page_end(desk, &page) : outcome;
 }
 
 /* -- logs and conversations --------------------------------------------------------------------------------------- */
@@ -220,9 +268,9 @@ static inline int hot_take_back(hot_desk *desk, uint64_t start, int outcome) {
 static inline int hot_append_message(hot_desk *desk, hot_request *request, uint32_t *marks) {
     uint64_t start = desk->outbox.used;
     msgpack_reader keys = request->keys;
-    int outcome = request->tag == HOT_STATE_GET        ? hot_get(desk, request)
-                  : request->tag == HOT_STATE_GET_MANY ? hot_get_many(desk, request, marks)
-                                                       : hot_last(desk, request);
+    int outcome = request->tag == HOT_STATE_GET  ? hot_get(desk, request)
+                  : hot_is_several(request->tag) ? hot_get_several(desk, request, marks)
+                                                 : hot_last(desk, request);
     request->keys = keys;
     return hot_take_back(desk, start, outcome);
 }
@@ -232,7 +280,7 @@ static inline int hot_append_message(hot_desk *desk, hot_request *request, uint3
 static inline int hot_answer(hot_desk *desk, hot_request *request, const uint8_t *frame, uint32_t *marks) {
     uint64_t start = desk->outbox.used;
     if (!request->tag || hot_after(frame) > desk->position ||
-        (request->tag != HOT_STATE_GET_MANY && hot_is_marked(marks, request->key.hash))) {
+        (!hot_is_several(request->tag) && hot_is_marked(marks, request->key.hash))) {
         return HOT_LEFT;
     }
     if (!hot_outbox_reserve(&desk->outbox, HOT_REPLY_HEADER_BYTES)) {

@@ -17,11 +17,19 @@
 
 #define HOT_FLAGS_KNOWN 1
 
-enum { HOT_STATE_GET = 17, HOT_STATE_GET_MANY = 19, HOT_LOG_READ = 33, HOT_HISTORY = 50, HOT_TAGS = 64 };
+enum {
+    HOT_STATE_GET = 17,
+    HOT_STATE_GET_MANY = 19,
+    HOT_STATE_GET_VALUES = 26,
+    HOT_LOG_READ = 33,
+    HOT_HISTORY = 50,
+    HOT_TAGS = 64
+};
 enum { HOT_KIND_STATE = 1, HOT_KIND_LOG = 2, HOT_KIND_CONVERSATION = 3 };
 
 #define HOT_ABSENT_TAG 18
 #define HOT_RECORDS_TAG 19
+#define HOT_VALUES_TAG 24
 
 /* Bounds of the protocol (recollectd/protocol/limits.py). */
 typedef struct {
@@ -30,8 +38,8 @@ typedef struct {
     uint64_t requests_in_flight_max, in_flight_bytes_max;
 } hot_limits;
 
-/* One request. tag 0: not for the hot path. key: the record's, text_at its beginning of key or id; for get_many key ends
- * there, and `keys` stands before the first of `count` keys. wanted: how many of the newest items. */
+/* One request. tag 0: not for the hot path. key: the record's, text_at its beginning of key or id; of one about several
+ * records key ends there, and `keys` stands before the first of `count` keys. wanted: how many of the newest items. */
 typedef struct {
     uint32_t tag, text_at;
     uint64_t wanted, count;
@@ -39,6 +47,9 @@ typedef struct {
     cache_key key;
     uint8_t bytes[CACHE_KEY_BYTES_MAX + 1];
 } hot_request;
+
+/* Whether a request is about several records. */
+static inline int hot_is_several(uint32_t tag) { return tag == HOT_STATE_GET_MANY || tag == HOT_STATE_GET_VALUES; }
 
 static inline uint32_t hot_load32(const uint8_t *bytes) {
     uint32_t value;
@@ -166,15 +177,16 @@ static inline int hot_read_message(hot_request *request, msgpack_reader *reader,
     if (!msgpack_read_array(reader, &fields) || fields < 3 || !msgpack_read_number(reader, &tag)) {
         return 0;
     }
-    uint8_t kind = tag == HOT_STATE_GET || tag == HOT_STATE_GET_MANY ? HOT_KIND_STATE
-                   : tag == HOT_LOG_READ                             ? HOT_KIND_LOG
-                   : tag == HOT_HISTORY                              ? HOT_KIND_CONVERSATION
-                                                                     : 0;
+    int several = tag < HOT_TAGS && hot_is_several((uint32_t)tag);
+    uint8_t kind = tag == HOT_STATE_GET || several ? HOT_KIND_STATE
+                   : tag == HOT_LOG_READ           ? HOT_KIND_LOG
+                   : tag == HOT_HISTORY            ? HOT_KIND_CONVERSATION
+                                                   : 0;
     if (!kind || !hot_read_namespace(request, reader, kind, limits)) {
         return 0;
     }
     request->tag = (uint32_t)tag;
-    if (tag == HOT_STATE_GET_MANY) {
+    if (several) {
         if (fields != 3 || !msgpack_read_array(reader, &request->count) || !request->count ||
             request->count > limits->operations_per_frame_max) {
             return 0;
@@ -194,14 +206,14 @@ static inline void hot_read_request(hot_request *request, const uint8_t *frame, 
     request->tag = 0;
     if (!hot_header_is_plain(frame, limits) || !hot_read_message(request, &reader, cache, limits)) {
         request->tag = 0;
-    } else if (request->tag != HOT_STATE_GET_MANY) {
+    } else if (!hot_is_several(request->tag)) {
         __builtin_prefetch(cache_bucket(cache, (uint32_t)request->key.hash));
     }
 }
 
 /* The bucket has come by now, if it was not there: ask for the entry. */
 static inline void hot_prefetch_entry(const hot_request *request, const cache *cache) {
-    if (request->tag && request->tag != HOT_STATE_GET_MANY) {
+    if (request->tag && !hot_is_several(request->tag)) {
         uint32_t reference = *cache_bucket(cache, (uint32_t)request->key.hash);
         const uint8_t *entry = (const uint8_t *)cache_at(cache, reference);
         __builtin_prefetch(entry);

@@ -22,6 +22,10 @@
 
 enum { RECEIVE_BYTES = 1 << 18, WINDOW = 4096, EVENTS = 256 };
 static const uint64_t DRAIN_NS = 10000000000ull;
+/* At such rates an open loop wakes by the clock: what came due and what was answered meanwhile is taken together. It
+ * costs the processors that it shares with the server less, and adds up to one tick to every latency. */
+static const double TICKING_RATE = 20000;
+static const long TICK_NS = 100000;
 
 struct slot {
     uint64_t start_ns, key, number;
@@ -288,6 +292,11 @@ static void run(uint64_t started)
         if (issued == answered && no_more) break;
         struct timespec wait = {.tv_nsec = 100000000};
         if (plan.rate > 0) wait = send_due(&due_ns, now);
+        if (plan.rate >= TICKING_RATE) {
+            struct timespec tick = {.tv_nsec = TICK_NS};
+            nanosleep(&tick, NULL);
+            wait.tv_nsec = 0;
+        }
         int count = epoll_pwait2(poller, events, EVENTS, &wait, NULL);
         for (int index = 0; index < count; index++) {
             struct connection *connection = events[index].data.ptr;

@@ -4,6 +4,9 @@ Every round visits every measure, shape and server, so that a slow minute of the
 taken within its round, and the median over the rounds counts. CPU is that of all the server's processes and threads
 until it has come to rest after the window: compactions, log rewrites and checkpoints are in it.
 
+The keys that are put have a hundred versions each before the windows begin; afterwards versions are read back, as many
+as are demanded, in order and all different. At the end each server compacts what it has, and its files are weighed.
+
 What leans which way: recollectd keeps and prunes a hundred versions of each record, the peers keep the last value only.
 SQLite is called in its own process, without a network. The generator is the same program for every server, and its CPU
 per operation is published. All share the machine's processors with it.
@@ -27,12 +30,16 @@ from bench.peers.rows import Sample, Samples, add_rows
 from bench.peers.servers import VALUE_BYTES, Ours, Peer, Postgres, Redis, Sqlite, Unavailable
 from bench.report import Report
 from recollectd.client import Client
+from recollectd.client.results import Version
 
 SHAPES: Final = ((50, 1), (50, 16), (8, 128))
 KINDS: Final = ("get", "put", "append", "last")
 VERSIONS: Final = 100
 _KNOWN: Final = ("redis", "valkey", "postgres", "sqlite")
-_HISTORY_SAMPLES: Final = 50
+_HISTORY_SAMPLES: Final = 2_000
+_CLIENT_ROUNDS: Final = 5
+_CLIENT_SECONDS: Final = 0.2
+_PASSES_ELSEWHERE: Final = 2
 _EVERYSEC_KINDS: Final = ("put",)
 
 
@@ -48,7 +55,7 @@ class Size(NamedTuple):
     settle_s: float
 
 
-_SHORT: Final = Size(5, 0.8, 1.0, 100_000, 2_000, 1_000, 5.0)
+_SHORT: Final = Size(5, 0.6, 1.2, 100_000, 100_000, 1_000, 20.0)
 _LONG: Final = Size(7, 5.0, 30.0, 100_000, 100_000, 10_000, 60.0)
 
 
@@ -81,10 +88,11 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         add_rows(report, samples, size.deep, [server.name for server in servers], names)
         if "put" in kinds:
             _read_back(ours, size, report)
-        _weights(servers, report)
+        _memory(servers, report)
         redis = next((each for each in servers if isinstance(each, Redis)), None)
         if redis is not None:
-            client_speed.compare(report, ours, redis, size.rounds, size.read_seconds)
+            client_speed.compare(report, ours, redis, _CLIENT_ROUNDS, _CLIENT_SECONDS)
+        _disk(servers, report)
 
 
 def _subfolder(folder: Path, name: str) -> Path:
@@ -121,11 +129,11 @@ def _make(name: str, folder: Path) -> Iterator[Peer]:
 
 def _load(server: Peer, kinds: list[str], size: Size) -> None:
     print(f"loading {server.name}", flush=True)
-    if "get" in kinds or "put" in kinds:
+    if "get" in kinds or size.deep < size.keys:
         _sound(server, server.load("put", size.keys, size.keys))
     if "put" in kinds:
-        # The peers overwrite: only the daemon needs the passes, the others get a tenth to have left their first state.
-        passes = VERSIONS if isinstance(server, Ours) else VERSIONS // 10
+        # The peers overwrite: only the daemon needs the passes, the others a few to have left their first state.
+        passes = VERSIONS if isinstance(server, Ours) else _PASSES_ELSEWHERE
         _sound(server, server.load("put", size.deep, size.deep * passes))
     if "append" in kinds or "last" in kinds:
         _sound(server, server.load("append", size.logs, size.logs * 20))
@@ -162,9 +170,9 @@ def _rounds(servers: list[Peer], kinds: list[str], size: Size) -> Samples:
 def _window(server: Peer, kind: str, shape: tuple[int, int], size: Size, turn: int) -> Sample:
     seconds = size.write_seconds if kind in ("put", "append") else size.read_seconds
     keys = {"get": size.keys, "put": size.deep}.get(kind, size.logs)
-    before = settle(server.footprint, size.settle_s)
+    before = server.footprint()  # at rest since its last window
     outcome = _sound(server, server.work(kind, keys, *shape, seconds, turn * 100 + shape[0] + shape[1]))
-    after = settle(server.footprint, size.settle_s)
+    after = settle(server.footprint, size.settle_s, windows=2 if kind in ("put", "append") else 1)
     return Sample(
         (after.cpu_s - before.cpu_s) / outcome.answered * 1e6,
         outcome.per_second,
@@ -175,31 +183,47 @@ def _window(server: Peer, kind: str, shape: tuple[int, int], size: Size, turn: i
 
 
 def _read_back(ours: Ours, size: Size, report: Report) -> None:
-    """Count the versions kept of some keys, spread over all that were put."""
+    """Read the versions kept of some keys, spread over all that were put, and look at every one."""
     from bench.generator.dialects import KEY, NAMESPACE
     from bench.generator.plan import KEY_DIGITS, KEY_MARK
 
     prefix = KEY.removesuffix(KEY_MARK).decode()
     with Client(f"unix://{ours.daemon.socket}", namespace=NAMESPACE) as client:
         numbers = range(0, size.deep, max(1, size.deep // _HISTORY_SAMPLES))
-        histories = [client.state.history(f"{prefix}{number:0{KEY_DIGITS}}") for number in numbers]
-    whole = all(isinstance(each.value, bytes) and len(each.value) == VALUE_BYTES for one in histories for each in one)
-    fewest = min(len(history) for history in histories) if whole else 0
-    case = f"fewest of {len(histories)} keys, {size.deep:,} keys put"
-    report.add("versions kept and read back", case, ours=fewest, must=f">= {VERSIONS}")
-    report.add("versions kept, median", case, ours=statistics.median(len(history) for history in histories))
+        kept = [_kept(client.state.history(f"{prefix}{number:0{KEY_DIGITS}}")) for number in numbers]
+    case = f"fewest of {len(kept):,} keys, {size.deep:,} keys put"
+    report.add("versions kept and read back", case, ours=min(kept), must=f">= {VERSIONS}")
+    report.add("versions kept, median", case, ours=statistics.median(kept))
 
 
-def _weights(servers: list[Peer], report: Report) -> None:
-    weights = [(each.name, each.footprint().memory_bytes / 2**20, each.disk_bytes() / 2**20) for each in servers]
-    (_, memory, disk), *others = weights
-    case = "at the end of the run"
-    for name, their_memory, their_disk in others:
-        report.add("memory", case, unit="MiB", ours=memory, theirs=their_memory, peer=name)
-        report.add("bytes on disk", case, unit="MiB", ours=disk, theirs=their_disk, peer=name)
+def _kept(history: list[Version]) -> int:
+    """Return how many versions there are, newest first without a gap; 0 when one of them is not what was put."""
+    newest = history[0].version if history else 0
+    in_order = [each.version for each in history] == [*range(newest, newest - len(history), -1)]
+    whole = all(isinstance(each.value, bytes) and len(each.value) == VALUE_BYTES for each in history)
+    return len(history) if in_order and whole and len({each.value for each in history}) == len(history) else 0
+
+
+def _memory(servers: list[Peer], report: Report) -> None:
+    weights = [(each.name, each.footprint().memory_bytes / 2**20) for each in servers]
+    _beside(report, "memory", "at the end of the windows", weights)
+
+
+def _disk(servers: list[Peer], report: Report) -> None:
+    weights = []
+    for server in servers:
+        print(f"compacting {server.name}", flush=True)
+        server.compact()
+        weights.append((server.name, server.disk_bytes() / 2**20))
+    _beside(report, "bytes on disk", "after sync and compaction", weights)
+
+
+def _beside(report: Report, measure: str, case: str, weights: list[tuple[str, float]]) -> None:
+    (_, ours), *others = weights
+    for name, theirs in others:
+        report.add(measure, case, unit="MiB", ours=ours, theirs=theirs, peer=name)
     if not others:
-        report.add("memory", case, unit="MiB", ours=memory)
-        report.add("bytes on disk", case, unit="MiB", ours=disk)
+        report.add(measure, case, unit="MiB", ours=ours)
 
 
 def _flushes(ours: Ours) -> int:

@@ -46,14 +46,18 @@ def descendants(pid: int) -> Iterator[int]:
         yield from descendants(child)
 
 
-def settle(measure: Callable[[], Footprint], timeout_s: float) -> Footprint:
-    """Wait until a server has done what it put off (compaction, rewrites), or time is up; return its footprint then."""
+def settle(measure: Callable[[], Footprint], timeout_s: float, *, windows: int = 1) -> Footprint:
+    """Wait until a server has done what it put off (compaction, rewrites), or time is up; return its footprint then.
+
+    windows: how many quarters of a second it must be quiet, one after the other.
+    """
     give_up = time.monotonic() + timeout_s
-    before = measure()
+    before, quiet = measure(), 0
     while True:
         time.sleep(_QUIET_WINDOW_S)
         after = measure()
-        if after.cpu_s - before.cpu_s <= _QUIET_SHARE * _QUIET_WINDOW_S or time.monotonic() > give_up:
+        quiet = quiet + 1 if after.cpu_s - before.cpu_s <= _QUIET_SHARE * _QUIET_WINDOW_S else 0
+        if quiet == windows or time.monotonic() > give_up:
             return after
         before = after
 

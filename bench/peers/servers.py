@@ -21,6 +21,8 @@ from bench.generator import dialects
 from bench.generator.plan import Outcome, Plan, Request, Target, run
 from bench.peers.footprint import Footprint, blocks, footprint
 from bench.process import DaemonProcess, weigh
+from recollectd.storage.engine import Engine
+from recollectd.storage.engine_options import EngineOptions
 
 VALUE_BYTES: Final = 200
 _START_S: Final = 60.0
@@ -48,6 +50,9 @@ class Peer(Protocol):
 
     def footprint(self) -> Footprint:
         """Return CPU and memory of all its processes."""
+
+    def compact(self) -> None:
+        """Have it write out what it holds and compact its files; then only `disk_bytes` and `stop` may be called."""
 
     def disk_bytes(self) -> int:
         """Return the allocated blocks of its data."""
@@ -111,6 +116,13 @@ class Ours(NetworkPeer):
         """Return CPU and memory."""
         return footprint(self.daemon.pid)
 
+    def compact(self) -> None:
+        """End it as usual, which flushes, and compact its records."""
+        self.daemon.terminate()
+        engine = Engine.open(self.daemon.data / "records", EngineOptions(256 << 20, 64 << 20))
+        engine.compact()
+        engine.close()
+
     def disk_bytes(self) -> int:
         """Return the allocated blocks, preallocation and ballast left out."""
         return weigh(self.daemon.data).data
@@ -162,6 +174,21 @@ class Redis(NetworkPeer):
         """Return CPU and memory, those of its rewriting children included."""
         assert self._process is not None
         return footprint(self._process.pid)
+
+    def compact(self) -> None:
+        """Have it write its append-only file anew, and wait for the end."""
+        self._answer(b"BGREWRITEAOF")
+        give_up = time.monotonic() + _START_S
+        while not {b"aof_rewrite_in_progress:0", b"aof_rewrite_scheduled:0"} <= set(self._answer(b"INFO").split()):
+            if time.monotonic() > give_up:
+                raise Unavailable("the append-only file is not rewritten in time")
+            time.sleep(_POLL_S)
+
+    def _answer(self, command: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(self.target.socket))
+            connection.sendall(dialects.command(command) + dialects.command(b"QUIT"))
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
 
     def disk_bytes(self) -> int:
         """Return the allocated blocks of its folder."""
@@ -251,9 +278,13 @@ class Postgres(NetworkPeer):
         assert self._process is not None
         return footprint(self._process.pid)
 
+    def compact(self) -> None:
+        """Have it write its tables anew, without dead rows."""
+        self._sql("VACUUM FULL")
+        self._sql("CHECKPOINT")
+
     def disk_bytes(self) -> int:
         """Return the allocated blocks of the cluster, its log included."""
-        self._sql("CHECKPOINT")
         return blocks(self._data)
 
 
@@ -309,6 +340,10 @@ class Sqlite:
         """Return CPU and memory of the process: the binding and the loop that calls it are in it."""
         assert self._process is not None
         return footprint(self._process.pid)
+
+    def compact(self) -> None:
+        """Have it write the database anew and empty its log."""
+        self._ask("compact 0 0 0 0")
 
     def disk_bytes(self) -> int:
         """Return the allocated blocks of the database and its log."""

@@ -77,6 +77,9 @@ def main() -> None:
                 work(database, kind, int(keys), float(seconds), int(operations), int(seed))
                 if database.in_transaction:
                     database.execute("COMMIT")
+            elif kind == "compact":
+                database.execute("VACUUM")
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             print("end", flush=True)
 
 

@@ -11,7 +11,7 @@ from client.memory_memories import FakeMemories
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import connection, conversations, logs, state
 from recollectd.protocol.messages import transactions as multi
-from recollectd.protocol.messages.fields import Kind, Message, Reply
+from recollectd.protocol.messages.fields import NIL, Kind, Message, Reply
 
 NOW = 1_700_000_000_123_456
 
@@ -89,6 +89,11 @@ class MemoryStore(FakeMemories):
     def _StateGetMany(self, request: state.StateGetMany) -> Reply:
         found = tuple(self.records.get((request.namespace, key)) for key in request.keys)
         return state.StateRecords(found[: self.page_items])
+
+    def _StateGetValues(self, request: state.StateGetValues) -> Reply:
+        found = [self.records.get((request.namespace, key)) for key in request.keys[: self.page_items]]
+        absent = tuple(index for index, record in enumerate(found) if record is None)
+        return state.StateValues(tuple(NIL if record is None else record.value for record in found), absent)
 
     def _StatePutMany(self, request: state.StatePutMany) -> Reply:
         puts = [state.StatePut(request.namespace, item.key, item.value, request.ttl_us) for item in request.items]

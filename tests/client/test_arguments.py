@@ -38,6 +38,8 @@ REFUSED: list[tuple[str, Callable[[Client], object]]] = [
     ("as_of", lambda c: c.state.get("k", as_of=datetime(2026, 1, 1))),
     ("keys[1]", lambda c: c.state.get_many(["a", ""])),
     ("keys", lambda c: c.state.get_many("ab")),
+    ("keys[1]", lambda c: c.state.get_values(["a", ""])),
+    ("keys", lambda c: c.state.get_values("ab")),
     ("records", lambda c: c.state.put_many({})),
     ("records['a']", lambda c: c.state.put_many({"a": Opaque()})),
     ("records['']", lambda c: c.state.put_many({"": 1})),

@@ -36,6 +36,11 @@ def test_state_calls(any_daemon: FakeDaemon, drive: Drive) -> None:
         assert do(lambda: s.put_many({"a": 1, "b": 2}, ttl=1)) == {"a": 1, "b": 1}
         assert {key: each.value for key, each in do(lambda: s.get_many(["a", "x", "b"])).items()} == {"a": 1, "b": 2}
         assert do(lambda: s.get_many([])) == {}
+        do(lambda: s.put("nil", None))
+        assert do(lambda: s.get_values(["b", "x", "nil", "a"])) == [2, None, None, 1]
+        assert do(lambda: s.get_values(["b", "x", "nil", "a", "y"], default=0)) == [2, 0, None, 1, 0]
+        assert do(lambda: s.get_values([])) == []
+        assert do(lambda: s.delete("nil")) is True
         assert do(lambda: s.touch("a", None)) is None
         assert do(lambda: s.touch("a", 5)).startswith(AT)
         with pytest.raises(errors.NotFound):
@@ -60,6 +65,7 @@ def test_everything_is_paged_out_of_sight(daemon: FakeDaemon, drive: Drive) -> N
         assert [each.key for each in driver.all(lambda: s.scan(pattern="k0[12]"))] == ["k01", "k02"]
         assert do(lambda: s.count()) == 10
         assert len(do(lambda: s.get_many(f"k{index:02}" for index in range(10)))) == 10
+        assert do(lambda: s.get_values([*(f"k{index:02}" for index in range(10)), "x"], default=-1)) == [*range(10), -1]
         page = do(lambda: s.scan_page(limit=2))
         assert [each.key for each in page.records] == ["k00", "k01"]
         page = do(lambda: s.scan_page(limit=2, cursor=page.cursor))
@@ -242,6 +248,7 @@ def call_all(driver: Driver) -> None:
         lambda: c.state.put("k", 1),
         lambda: c.state.get("k"),
         lambda: c.state.get_many(["k"]),
+        lambda: c.state.get_values(["k"]),
         lambda: c.state.put_many({"k": 1}),
         lambda: c.state.history("k"),
         lambda: c.state.touch("k", 1),

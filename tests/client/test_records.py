@@ -18,7 +18,7 @@ from recollectd.client.session import Session
 from recollectd.protocol import errors, frames, limits, table
 from recollectd.protocol.messages import logs, state
 from recollectd.protocol.messages.connection import Pong, Welcome
-from recollectd.protocol.messages.fields import Message, Reply
+from recollectd.protocol.messages.fields import NIL, Message, Reply
 
 WIRE = StateRecord("k", {"a": [1]}, 3, 0, 1_500_000, None, 9)
 SHAPE = {
@@ -105,6 +105,8 @@ def test_values_come_as_they_were_put_in_any_pieces(values: list[Any], piece: in
     assert [each.key for each in got] == [each.key for each in sent]
     (page,) = answered(state.StateGetMany(("a",), ()), state.StateRecords((None, *sent)), piece=piece)
     assert [None if each is None else each.value for each in page.records] == [None, *values]
+    (alone,) = answered(state.StateGetValues(("a",), ()), state.StateValues((NIL, *raw), (0,)), piece=piece)
+    assert (list(alone.values), alone.absent) == ([None, *values], (0,))
 
 
 def test_values_that_stay_encoded_do_not_lie_in_the_buffer() -> None:

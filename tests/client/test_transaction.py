@@ -273,6 +273,23 @@ def test_attempts_are_bounded_and_the_end_is_clear(daemon: FakeDaemon, drive: Dr
     assert len(daemon.of_type(Transaction)) == 3
 
 
+def test_values_read_in_a_transaction_are_guarded(daemon: FakeDaemon, drive: Drive) -> None:
+    """Values alone would not say what to guard: the records are read."""
+    seen: list[Any] = []
+
+    def function(transaction: Any) -> Any:
+        transaction.state.put("pending", "new")
+        values = yield transaction.state.get_values(["a", "absent", "pending"], default=0)
+        seen.append(values)
+        if len(seen) == 1:
+            rival.state.put("a", 2)
+
+    with drive(daemon) as driver, Client(daemon.url) as rival:
+        rival.state.put("a", 1)
+        transact(driver, function)
+    assert seen == [[1, 0, "new"], [2, 0, "new"]]
+
+
 def test_an_exception_writes_nothing(daemon: FakeDaemon, drive: Drive) -> None:
     def function(transaction: Any) -> Any:
         transaction.state.put("k", 1)

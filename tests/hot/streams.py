@@ -128,6 +128,7 @@ _puts = st.builds(state.StatePut, _namespaces, _keys, _values, _ttls, st.boolean
 HOT: Final[tuple[SearchStrategy[Message], ...]] = (
     st.builds(state.StateGet, _namespaces, _keys),
     st.builds(state.StateGetMany, _namespaces, _key_lists),
+    st.builds(state.StateGetValues, _namespaces, _key_lists),
     st.builds(logs.LogRead, _namespaces, _keys, last=_limits, limit=_limits),
     st.builds(conversations.ConversationHistory, _namespaces, _keys, last=_limits, limit=_limits),
     _puts,
@@ -174,7 +175,7 @@ _crowds: Final[tuple[SearchStrategy[Message], ...]] = (
     st.sampled_from(
         [state.StatePutMany(("a",), tuple(state.StateItem(key, raw("w" * 3_000)) for key in keys)) for keys in _CROWDS]
     ),
-    st.sampled_from([state.StateGetMany(("a",), keys) for keys in _CROWDS]),
+    st.sampled_from([read(("a",), keys) for keys in _CROWDS for read in (state.StateGetMany, state.StateGetValues)]),
 )
 
 _messages = st.one_of(*HOT, *HOT, *_OTHERS, *_crowds)

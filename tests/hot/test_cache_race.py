@@ -21,6 +21,7 @@ MESSAGE = conversations.NewMessage("user", "Hello")
 READS: tuple[Message, ...] = (
     get("k"),
     state.StateGetMany(NAMESPACE, ("k", "other")),
+    state.StateGetValues(NAMESPACE, ("k", "other")),
     logs.LogRead(NAMESPACE, LOG, last=10),
     conversations.ConversationHistory(NAMESPACE, "c", last=10),
 )

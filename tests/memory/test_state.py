@@ -15,7 +15,7 @@ from recollectd.memory.state.writes import Put
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import state
 from recollectd.protocol.messages.connection import Deleted
-from recollectd.protocol.messages.fields import Write
+from recollectd.protocol.messages.fields import NIL, Write
 from recollectd.protocol.messages.state import Absent, StateStored
 from recollectd.storage.keyspace import Family
 
@@ -134,6 +134,9 @@ def test_many_are_read_in_the_order_asked(store: Store) -> None:
     store.write(delete("b"))
     records = store.read(state.StateGetMany(NS, ("c", "b", "a", "never", "c"))).records
     assert [record and record.key for record in records] == ["c", None, "a", None, "c"]
+    assert store.read(state.StateGetValues(NS, ("c", "b", "a", "never", "c"))) == state.StateValues(
+        (raw("c"), NIL, raw("a"), NIL, raw("c")), (1, 3)
+    )
 
 
 def test_many_end_after_so_many_bytes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +153,8 @@ def test_many_end_after_so_many_bytes(store: Store, monkeypatch: pytest.MonkeyPa
         pages += 1
     assert read == [str(index) for index in range(10)]
     assert pages == 4
+    page = store.read(state.StateGetValues(NS, ("none", *read)))
+    assert page == state.StateValues((NIL, *(raw(b"x" * 400),) * 3), (0,))
 
 
 @pytest.mark.parametrize(
@@ -251,6 +256,8 @@ def test_a_value_may_be_as_large_as_the_limit_says(store: Store) -> None:
         (get("a", version=0), "version"),
         (state.StateGetMany(NS, ()), "keys"),
         (state.StateGetMany(NS, ("a", "")), "keys[1]"),
+        (state.StateGetValues(NS, ()), "keys"),
+        (state.StateGetValues(NS, ("a", "")), "keys[1]"),
         (state.StateScan(NS, prefix="k" * 1_025), "prefix"),
         (state.StateScan(NS, pattern="k" * 1_025), "pattern"),
     ],

@@ -15,7 +15,7 @@ from recollectd.protocol import frames, limits, table
 from recollectd.protocol.frames import RequestHeader
 from recollectd.protocol.messages import conversations, logs, state
 from recollectd.protocol.messages.connection import Ping
-from recollectd.protocol.messages.fields import Kind, Message
+from recollectd.protocol.messages.fields import NIL, Kind, Message
 from recollectd.storage.keyspace import record_key
 from support.message_examples import raw
 from support.wire import Answer, answer_in, expect
@@ -187,6 +187,9 @@ def test_a_cached_read_is_answered(station: Station) -> None:
         (state.StateGetMany(("n",), ()), {}),
         (state.StateGetMany(("n",), ("k", "absent")), {}),
         (state.StateGetMany(("n",), ("k",) * 8_193), {}),
+        (state.StateGetValues(("n",), ()), {}),
+        (state.StateGetValues(("n",), ("k", "absent")), {}),
+        (state.StateGetValues(("n",), ("k",) * 8_193), {}),
         (b"\x93\x13\x91\xa1n\xdd\xff\xff\xff\xff", {}),
         (b"\x93\x13\xdd\xff\xff\xff\xff", {}),
         (b"\x93\x11\x91\xdb\xff\xff\xff\xff\xa1k", {}),
@@ -275,6 +278,29 @@ def test_a_page_ends_after_its_bytes(station: Station) -> None:
     records = expect(state.StateRecords, answer.reply).records
     size = 20_003 + 64
     assert len(records) == -(-limits.PAGE_BYTES_MAX // size) < 3 * len(held)
+
+
+def test_values_come_alone_and_absent_ones_are_named(station: Station) -> None:
+    """A stored nil and an absent record look alike among the values."""
+    for number, name in enumerate(("gone", "k2", "k3")):
+        key = record_key(Kind.STATE, ("n",), name)
+        if number:
+            station.cache.put(
+                1, key, bytes(raw(None if number == 1 else b"v" * 70_000)), 1, NOW_US, NOW_US, 0, 1, False
+            )
+        else:
+            station.cache.put_absent(1, key)
+    for count in (1, 20, 300):
+        names = ("k3", "gone", "k2", "gone") * count
+        answer = station.ask(state.StateGetValues(("n",), names[:-1]))
+        assert answer is not None
+        reply = expect(state.StateValues, answer.reply)
+        end = min(len(names) - 1, len(reply.values))
+        large = raw(b"v" * 70_000)
+        assert reply.values == ((large, NIL, NIL, NIL) * count)[:end]
+        assert reply.absent == tuple(index for index in range(end) if index % 2)
+    assert end < 4 * 300 - 1, "the last page was full"
+    assert station.reads.answered() == {table.tag_of(state.StateGetValues): 3}
 
 
 # -- bytes out ------------------------------------------------------------------------------------------------------

@@ -121,6 +121,7 @@ CONTENTS: Final = (
     Bad("too many items", logs.LogAppend(NAMESPACE, "l", (raw(1),) * MANY), INVALID, "items"),
     Bad("no records", state.StatePutMany(NAMESPACE, ()), INVALID, "items"),
     Bad("a record twice", state.StatePutMany(NAMESPACE, (state.StateItem("a", raw(1)),) * 2), INVALID, "items"),
+    Bad("no keys for values", state.StateGetValues(NAMESPACE, ()), INVALID, "keys"),
     Bad("no keys", state.StateGetMany(NAMESPACE, ()), INVALID, "keys"),
     Bad("too many keys", state.StateGetMany(NAMESPACE, ("k",) * MANY), INVALID, "keys"),
     Bad("no messages", conversations.ConversationAppend(NAMESPACE, "chat", ()), INVALID, "messages"),

@@ -8,7 +8,7 @@ import pytest
 
 from recollectd.protocol import errors
 from recollectd.protocol.messages import connection as messages
-from recollectd.protocol.messages import state, transactions
+from recollectd.protocol.messages import fields, state, transactions
 from recollectd.protocol.messages.fields import Kind
 from recollectd.server import chores
 from recollectd.server.clock import Clock
@@ -59,6 +59,7 @@ def test_a_record_is_absent_before_its_expiry_is_an_event(manual: ManualDaemon) 
     assert expect(state.StatePage, peer.ask(state.StateScan(NAMESPACE))).records == ()
     assert expect(messages.Counted, peer.ask(state.StateCount(NAMESPACE))).count == 0
     assert expect(state.StateRecords, peer.ask(state.StateGetMany(NAMESPACE, ("k",)))).records == (None,)
+    assert expect(state.StateValues, peer.ask(state.StateGetValues(NAMESPACE, ("k",)))).absent == (0,)
     assert refusal(peer.ask(state.StateTouch(NAMESPACE, "k", SECOND)))[0] == errors.NotFound.row.code
     guard = transactions.RecordGuard(Kind.STATE, NAMESPACE, "k", 0)
     expect(transactions.Results, peer.ask(transactions.Transaction((guard,), ())))
@@ -111,10 +112,10 @@ def test_a_sliding_record_lives_while_it_is_read(working: ManualDaemon) -> None:
 
 @pytest.mark.parametrize(
     "read",
-    [state.StateGetMany(NAMESPACE, ("k",)), state.StateScan(NAMESPACE)],
+    [state.StateGetMany(NAMESPACE, ("k",)), state.StateGetValues(NAMESPACE, ("k",)), state.StateScan(NAMESPACE)],
     ids=lambda read: type(read).__name__,
 )
-def test_other_reads_extend_it_too(working: ManualDaemon, read: state.StateGetMany | state.StateScan) -> None:
+def test_other_reads_extend_it_too(working: ManualDaemon, read: fields.Request) -> None:
     peer = working.connect()
     peer.ask(put("k", ttl_us=5 * SECOND, sliding=True))
     for _ in range(4):

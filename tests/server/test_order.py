@@ -120,6 +120,7 @@ def test_a_write_that_does_not_say_what_it_touches_holds_reads_up(manual: Manual
 READS: tuple[fields.Request, ...] = (
     get("k"),
     state.StateGetMany(NAMESPACE, ("j", "k")),
+    state.StateGetValues(NAMESPACE, ("j", "k")),
     state.StateHistory(NAMESPACE, "k"),
     state.StateScan(NAMESPACE),
     state.StateCount(NAMESPACE),
@@ -132,6 +133,8 @@ def seen(reply: fields.Reply) -> object:
             return plain(reply.value)
         case state.StateRecords():
             return [plain(record.value) for record in reply.records if record is not None]
+        case state.StateValues():
+            return [plain(value) for value in reply.values]
         case state.StateVersions():
             return [plain(version.value) for version in reply.versions if version.value is not None]
         case state.StatePage():

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from recollectd.protocol import errors
 from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions
-from recollectd.protocol.messages.fields import Message, Write
+from recollectd.protocol.messages.fields import NIL, Message, Write
 
 T = TypeVar("T")
 Id = tuple[tuple[str, ...], str]
@@ -131,6 +131,11 @@ class FakeStore:
 
     def _StateGetMany(self, request: state.StateGetMany) -> state.StateRecords:
         return state.StateRecords(tuple(self._record((request.namespace, key)) for key in request.keys[:PAGE]))
+
+    def _StateGetValues(self, request: state.StateGetValues) -> state.StateValues:
+        found = [self._record((request.namespace, key)) for key in request.keys[:PAGE]]
+        absent = tuple(index for index, record in enumerate(found) if record is None)
+        return state.StateValues(tuple(NIL if record is None else record.value for record in found), absent)
 
     def _StateDelete(self, request: state.StateDelete) -> connection.Deleted:
         id_ = (request.namespace, request.key)

@@ -103,6 +103,7 @@ REQUESTS: Final[tuple[fields.Message, ...]] = (
     state.StateGet(NAMESPACE, "profile", 3, AT),
     state.StateDelete(NAMESPACE, "profile", 5),
     state.StateGetMany(NAMESPACE, ("profile", "plan")),
+    state.StateGetValues(NAMESPACE, ("profile", "plan")),
     state.StatePutMany(NAMESPACE, (state.StateItem("a", raw(1)), state.StateItem("b", raw(b"\x02"))), 5_000_000, True),
     state.StateHistory(NAMESPACE, "profile", 3, 9),
     state.StateTouch(NAMESPACE, "profile", 60_000_000),
@@ -159,6 +160,7 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
     RECORD,
     state.Absent(),
     state.StateRecords((RECORD, None)),
+    state.StateValues((raw("Ada"), fields.NIL), (1,)),
     state.StateStoredMany((STORED, state.StateStored(1, AT, AT, None))),
     state.StateVersions(
         (state.StateVersion(6, None, LATER, None, True), state.StateVersion(5, VALUE, AT, LATER, False)), 4, 2

@@ -32,6 +32,7 @@ def state(client: Client) -> None:
     assert_type(memory.get("profile", as_of=datetime.now(UTC)), Record | None)
     assert_type(memory.delete("profile", if_version=5), bool)
     assert_type(memory.get_many(["a", "b"]), dict[str, Record])
+    assert_type(memory.get_values(["a", "b"], default=0), list[Any])
     assert_type(memory.put_many({"a": 1, "b": [2]}, ttl=1.5), dict[str, int])
     assert_type(memory.history("profile", limit=3), list[Version])
     assert_type(memory.touch("profile", 60), str | None)

@@ -43,6 +43,8 @@ class HotReads:
         """Return the message that answers a StateGet, or None when the cache cannot say."""
     def get_many(self, keys: tuple[bytes, ...]) -> bytes | None:
         """Return the message that answers a StateGetMany of one namespace, or None when the cache lacks one of them."""
+    def get_values(self, keys: tuple[bytes, ...]) -> bytes | None:
+        """Return the message that answers a StateGetValues of one namespace, or None, like `get_many`."""
     def last(self, key: bytes, wanted: int) -> bytes | None:
         """Return the message that holds the newest `wanted` items of a log or conversation, or None."""
     def look_at_clock(self) -> None:

@@ -6,7 +6,8 @@ Every function raises InvalidArgument (TooLarge where only a size is at fault) n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from contextlib import suppress
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -16,6 +17,9 @@ from recollectd.protocol import errors, limits
 T = TypeVar("T")
 
 ROLES: Final = ("user", "assistant")
+
+# Text of ASCII has as many bytes as characters.
+_Names: Final = list[Annotated[str, msgspec.Meta(min_length=1, max_length=limits.KEY_BYTES_MAX)]]
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -52,11 +56,10 @@ def names(texts: Iterable[str], field: str) -> list[str]:
     """Return keys or ids, each as `name` wants it."""
     given = list(texts)
     # One look at all of them together accepts nearly every list; one that it does not is looked at one by one.
-    try:
-        if "".join(given).isascii() and all(given) and max(map(len, given), default=0) <= limits.KEY_BYTES_MAX:
-            return given
-    except TypeError:
-        pass  # not all are text
+    with suppress(msgspec.ValidationError):
+        checked = msgspec.convert(given, _Names)
+        if "".join(checked).isascii():
+            return checked
     return [name(text, f"{field}[{index}]") for index, text in enumerate(given)]
 
 

@@ -151,13 +151,11 @@ class _Declared(Generic[P, T]):
         self._declare = declare
 
     def __set_name__(self, owner: type, method_name: str) -> None:
-        declare, kind = self._declare, type(self).__name__
+        setattr(owner, method_name, wraps(self._declare)(self._method(self._declare)))
 
-        @wraps(declare)
-        def method(calls: Calls[Any], *args: P.args, **kwargs: P.kwargs) -> Any:
-            return getattr(calls._face, kind)(declare(calls, *args, **kwargs))
-
-        setattr(owner, method_name, method)
+    def _method(self, declare: Callable[Concatenate[Any, P], Call[T]]) -> Callable[..., Any]:
+        """Return the function that makes the call and has the face carry it out."""
+        raise NotImplementedError
 
 
 def _replaced() -> NoReturn:
@@ -184,6 +182,9 @@ class query(_Declared[P, T]):
         """Tell type checkers what calling the method gives."""
         _replaced()
 
+    def _method(self, declare: Callable[Concatenate[Any, P], Any]) -> Callable[..., Any]:
+        return lambda calls, *args, **kwargs: calls._face.query(declare(calls, *args, **kwargs))
+
 
 class operation(_Declared[P, T]):
     """Declares a write that may be part of a batch or transaction."""
@@ -204,6 +205,9 @@ class operation(_Declared[P, T]):
         """Tell type checkers what calling the method gives."""
         _replaced()
 
+    def _method(self, declare: Callable[Concatenate[Any, P], Any]) -> Callable[..., Any]:
+        return lambda calls, *args, **kwargs: calls._face.operation(declare(calls, *args, **kwargs))
+
 
 class command(_Declared[P, T]):
     """Declares a write that can only stand alone."""
@@ -222,6 +226,9 @@ class command(_Declared[P, T]):
         """Tell type checkers what calling the method gives."""
         _replaced()
 
+    def _method(self, declare: Callable[Concatenate[Any, P], Any]) -> Callable[..., Any]:
+        return lambda calls, *args, **kwargs: calls._face.command(declare(calls, *args, **kwargs))
+
 
 class walk(_Declared[P, Turn[T]]):
     """Declares a walk over pages; the pages are fetched as the iteration comes to them."""
@@ -235,3 +242,6 @@ class walk(_Declared[P, Turn[T]]):
     def __get__(self, calls: Any, owner: type) -> Any:
         """Tell type checkers what calling the method gives."""
         _replaced()
+
+    def _method(self, declare: Callable[Concatenate[Any, P], Any]) -> Callable[..., Any]:
+        return lambda calls, *args, **kwargs: calls._face.walk(declare(calls, *args, **kwargs))

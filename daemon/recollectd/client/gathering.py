@@ -59,8 +59,11 @@ def spread(reply: Reply, handles: Sequence[W], fail: Callable[[W, Exception], No
     if not reply.records:
         raise errors.InvalidMessage("the daemon answered with none of the records asked for", field="records")
     for handle, record in zip(handles, reply.records, strict=False):
+        if type(record) is StateRecord:
+            handle.settle(Record(record))
+            continue
         try:
-            handle.settle(Record(record) if type(record) is StateRecord else optional_record(record))
+            handle.settle(optional_record(record))
         except Exception as error:
             fail(handle, error)
     return handles[len(reply.records) :]

@@ -40,9 +40,16 @@ class StatePage(state.StatePage, frozen=True, tag=table.tag_of(state.StatePage))
     records: tuple[StateRecord, ...]
 
 
+class StateValues(state.StateValues, frozen=True, tag=table.tag_of(state.StateValues)):
+    """Values."""
+
+    values: tuple[Any, ...]
+
+
 _READINGS: Final[dict[type[Message], tuple[type[Reply], ...]]] = {
     state.StateGet: (StateRecord, state.Absent),
     state.StateGetMany: (StateRecords,),
+    state.StateGetValues: (StateValues,),
     state.StateScan: (StatePage,),
     state.StatePut: (state.StateStored,),
     state.StatePutMany: (state.StateStoredMany,),

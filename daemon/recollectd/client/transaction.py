@@ -16,6 +16,13 @@ Namespace: TypeAlias = tuple[str, ...]
 _FOREVER = limits.TIME_US_MAX
 
 
+def guarding(request: Message) -> Message:
+    """Return what is asked in place of a read, so that the reply says what is to be guarded."""
+    if type(request) is state.StateGetValues:
+        return state.StateGetMany(request.namespace, request.keys)
+    return request
+
+
 class Recorder:
     """Turns what a transaction does into the one request that commits it.
 

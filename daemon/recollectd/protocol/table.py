@@ -33,6 +33,7 @@ REQUESTS: Final[tuple[RequestRow, ...]] = (
     RequestRow(state.StateGet, (state.StateRecord, state.Absent)),
     RequestRow(state.StateDelete, (connection.Deleted,)),
     RequestRow(state.StateGetMany, (state.StateRecords,)),
+    RequestRow(state.StateGetValues, (state.StateValues,)),
     RequestRow(state.StatePutMany, (state.StateStoredMany,)),
     RequestRow(state.StateHistory, (state.StateVersions,)),
     RequestRow(state.StateTouch, (state.StateTouched,)),

@@ -9,7 +9,7 @@ from typing import Any, Self
 from recollectd.client.aio.engine import Engine
 from recollectd.client.calls import AsyncTransacting, Call, Walk
 from recollectd.client.collecting import Batch, BatchFace
-from recollectd.client.transaction import Recorder, TransactionBase
+from recollectd.client.transaction import Recorder, TransactionBase, guarding
 from recollectd.protocol import errors
 
 
@@ -73,15 +73,16 @@ class AsyncTransactionFace:
             call = outcome
 
     async def _read(self, call: Call[Any]) -> Any:
-        own = self._recorder.before_read(call.request)
+        request = guarding(call.request)
+        own = self._recorder.before_read(request)
         if own is not None:
             return own
         try:
-            received = await self._engine.ask(call.request)
+            received = await self._engine.ask(request)
         except errors.RecollectdError as error:
-            self._recorder.after_refusal(call.request, error)
+            self._recorder.after_refusal(request, error)
             raise
-        return self._recorder.after_read(call.request, received.position, received.reply)
+        return self._recorder.after_read(request, received.position, received.reply)
 
     def walk(self, call: Walk[Any]) -> AsyncIterator[Any]:
         """Return an async iterator over the items."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 from contextlib import suppress
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from recollectd.client.address import Address, reachable
 from recollectd.client.core import Answer, Connection
@@ -15,11 +16,15 @@ from recollectd.protocol.messages.connection import Hello, Welcome
 
 Token = TypeVar("Token")
 
+_BLOCKED_S_MAX: Final = 1
+_BLOCKED_MAX: Final = struct.pack("ll", _BLOCKED_S_MAX, 0)  # a timeval
+
 
 class Channel(Generic[Token]):
     """A connection to the daemon, used by one thread at a time. After any exception it is of no more use: close it.
 
-    The socket never blocks; where a thread has to wait it polls, so that it can wait for either direction.
+    Sending never blocks; where a thread has to wait for either direction it polls. Receiving blocks in the system call
+    itself, which saves one, and comes back now and then to see whether the time is up.
 
     generation: of the session it was opened in; used_at: when it was last given back, monotonic seconds.
     """
@@ -47,7 +52,8 @@ class Channel(Generic[Token]):
                 self._socket.connect((self._address.host, self._address.port))
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._socket.setblocking(False)
+            self._socket.setblocking(True)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _BLOCKED_MAX)
             self.send_all(self.core.greet(hello), deadline)
             while self.core.welcome is None:
                 self.receive(deadline)
@@ -61,22 +67,24 @@ class Channel(Generic[Token]):
 
         Raises RequestTimeout, ConnectionLost, ProtocolError.
         """
-        if not self._readable.poll(None if deadline is None else _left(deadline) * 1_000):
-            raise errors.RequestTimeout("no reply within the timeout")
-        try:
-            size = self._socket.recv_into(self.core.room())
-        except BlockingIOError:
-            return []
-        except OSError as error:
-            raise self._broken(error) from error
-        if not size:
-            raise errors.ConnectionLost(f"the daemon at {self._address} closed the connection")
-        return self.core.receive(size)
+        while True:
+            left = _BLOCKED_S_MAX if deadline is None else _left(deadline)
+            if left < _BLOCKED_S_MAX and not self._readable.poll(left * 1_000):
+                raise errors.RequestTimeout("no reply within the timeout")
+            try:
+                size = self._socket.recv_into(self.core.room())
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self._broken(error) from error
+            if not size:
+                raise errors.ConnectionLost(f"the daemon at {self._address} closed the connection")
+            return self.core.receive(size)
 
     def send(self, data: bytes | memoryview) -> int:
         """Send what fits without waiting and return how many bytes that were. Raises ConnectionLost."""
         try:
-            return self._socket.send(data)
+            return self._socket.send(data, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return 0
         except OSError as error:

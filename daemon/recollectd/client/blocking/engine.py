@@ -63,21 +63,22 @@ class Engine:
 
         Raises only what is no outcome of an operation, such as KeyboardInterrupt; what is unfinished is abandoned.
         """
-        backoff = Backoff()
+        backoff: Backoff | None = None
         deadline = operations[0].deadline
         unfinished = operations
         try:
-            while True:
-                failure = self._attempt(unfinished, deadline)
+            while (failure := self._attempt(unfinished, deadline)) is not None:
                 unfinished = [operation for operation in unfinished if not operation.done]
                 if not unfinished:
                     return
-                assert failure is not None, "an attempt without a failure finishes everything"
+                backoff = backoff or Backoff()
                 delay_s = backoff.delay_s(failure)
                 if monotonic() + delay_s >= deadline:
                     break
                 if delay_s:
                     self.pool.pause(delay_s)
+            else:
+                return  # an attempt without a failure finishes everything
             for operation in unfinished:
                 operation.error = out_of_time(operation, failure)
         except errors.RecollectdError as error:
@@ -114,4 +115,4 @@ class Engine:
             with self.pool.lock:
                 for operation in abandoned:
                     self.pool.session.abandon(operation)
-                self.pool.room.notify_all()
+                self.pool.tell_of_room()

@@ -29,7 +29,7 @@ class Exchange:
         self._pool = pool
         self._channel = channel
         self._queue = deque(operations)
-        self._outgoing = memoryview(b"")
+        self._outgoing: bytes | memoryview = b""
 
     def run(self, deadline: float) -> None:
         """Send and receive until all are answered, or one was refused for now and all that were sent are answered.
@@ -37,17 +37,23 @@ class Exchange:
         Raises RequestTimeout, ConnectionLost, ProtocolError: then the channel is of no more use, and the operations in
         flight on it are in doubt.
         """
-        core, channel = self._channel.core, self._channel
-        while self._outgoing or self._fill(deadline) or not core.idle:
+        core, channel, queue = self._channel.core, self._channel, self._queue
+        while self._outgoing or (queue and self._fill(deadline)) or not core.idle:
             if self._outgoing:
-                self._outgoing = self._outgoing[channel.send(self._outgoing) :]
-                if not self._outgoing or not channel.wait(deadline):
-                    continue
+                sent = channel.send(self._outgoing)
+                if sent < len(self._outgoing):
+                    self._outgoing = memoryview(self._outgoing)[sent:]
+                    if not channel.wait(deadline):
+                        continue
+                else:
+                    self._outgoing = b""
+                    if queue:
+                        continue
             self._receive(deadline)
 
     def _fill(self, deadline: float) -> bool:
         """Build the frames that may be sent now; tell whether there are any."""
-        if not self._queue or self.refusal is not None:
+        if self.refusal is not None:
             return False
         frames: list[bytes] = []
         size = 0
@@ -60,7 +66,7 @@ class Exchange:
                     if frames or not core.idle:
                         break
                     # The window is full of other threads' writes: their answers make room.
-                    if not self._pool.room.wait(deadline - monotonic()):
+                    if not self._pool.wait_for_room(deadline - monotonic()):
                         raise errors.RequestTimeout("too many writes of this client are unanswered")
                     self._pool.check_usable()
                     now = monotonic()
@@ -71,7 +77,7 @@ class Exchange:
                     frame = core.send(operation, operation.body, header, decode)
                     frames.append(frame)
                     size += len(frame)
-        self._outgoing = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
+        self._outgoing = frames[0] if len(frames) == 1 else b"".join(frames)
         return bool(frames)
 
     def _admit(self, operation: Operation) -> bool:
@@ -93,7 +99,7 @@ class Exchange:
                     # Answers about one record come in the order of its requests: later ones are still to be seen.
                     later = [*(each.token for each in answers[index:]), *self._channel.core.in_flight]
                     self._refuse(operation, refusal, later)
-            self._pool.room.notify_all()
+            self._pool.tell_of_room()
 
     def _refuse(self, operation: Operation, refusal: errors.RecollectdError, later: Sequence[Operation]) -> None:
         """Put an operation off, unless one of those behind it is about the same record and must not get in front."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 from recollectd.client.blocking.engine import Engine
 from recollectd.client.calls import Call, Transacting, Walk
 from recollectd.client.collecting import Batch, BatchFace
-from recollectd.client.transaction import Recorder, TransactionBase
+from recollectd.client.transaction import Recorder, TransactionBase, guarding
 from recollectd.protocol import errors
 
 
@@ -72,15 +72,16 @@ class TransactionFace:
             call = outcome
 
     def _read(self, call: Call[Any]) -> Any:
-        own = self._recorder.before_read(call.request)
+        request = guarding(call.request)
+        own = self._recorder.before_read(request)
         if own is not None:
             return own
         try:
-            received = self._engine.ask(call.request)
+            received = self._engine.ask(request)
         except errors.RecollectdError as error:
-            self._recorder.after_refusal(call.request, error)
+            self._recorder.after_refusal(request, error)
             raise
-        return self._recorder.after_read(call.request, received.position, received.reply)
+        return self._recorder.after_read(request, received.position, received.reply)
 
     def walk(self, call: Walk[Any]) -> Iterator[Any]:
         """Return an iterator over the items."""

@@ -38,11 +38,13 @@ class PipelineFace:
         """Collect a read and return its handle."""
         handle: Handle[Any] = Handle(self._fetch, call)
         if may_be_gathered(call.request):
-            self._gets.append(handle)
+            gets = self._gets
+            gets.append(handle)
+            if len(gets) + len(self._collected) >= CALLS_GATHERED:
+                self.flush()
         else:
             self._collect(handle)
-        if len(self._gets) + len(self._collected) >= CALLS_GATHERED or self._bytes >= BYTES_GATHERED:
-            self.flush()
+            self._flush_if_many()
         return handle
 
     def operation(self, call: Call[Any]) -> Any:
@@ -52,8 +54,7 @@ class PipelineFace:
             self._collect(get)
         self._gets.clear()
         self._collect(handle)
-        if len(self._collected) >= CALLS_GATHERED or self._bytes >= BYTES_GATHERED:
-            self.flush()
+        self._flush_if_many()
         return handle
 
     command = operation
@@ -61,6 +62,10 @@ class PipelineFace:
     def walk(self, call: Walk[Any]) -> Any:
         """Refuse."""
         raise errors.InvalidArgument("a walk waits for each page before the next; it cannot be part of a pipeline")
+
+    def _flush_if_many(self) -> None:
+        if len(self._gets) + len(self._collected) >= CALLS_GATHERED or self._bytes >= BYTES_GATHERED:
+            self.flush()
 
     def _collect(self, handle: Handle[Any]) -> None:
         operation = Operation(handle.call.request, 0.0, durable=self._engine.durable)

@@ -49,6 +49,7 @@ class Pool:
     def __init__(self, address: Address, client_name: str, connections_max: int) -> None:
         self.lock = threading.Lock()
         self.room = threading.Condition(self.lock)
+        self._waiting_for_room = 0
         self.session = Session()
         self.watches: set[Callable[[], None]] = set()
         self.rescue: Callable[[float], None] | None = None
@@ -217,6 +218,19 @@ class Pool:
         return channel
 
     # With the lock held:
+
+    def wait_for_room(self, patience_s: float) -> bool:
+        """Wait for answers to other threads' writes; tell whether there were any."""
+        self._waiting_for_room += 1
+        try:
+            return self.room.wait(patience_s)
+        finally:
+            self._waiting_for_room -= 1
+
+    def tell_of_room(self) -> None:
+        """Wake those who wait for answers."""
+        if self._waiting_for_room:
+            self.room.notify_all()
 
     def _may_open(self) -> bool:
         return self._size < self._connections_max

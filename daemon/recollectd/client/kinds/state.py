@@ -32,7 +32,7 @@ from recollectd.client.calls import (
     walk,
 )
 from recollectd.client.kinds.common import WALK_PAGE_ITEMS, any_deleted
-from recollectd.client.reading import StateRecord, StateRecords
+from recollectd.client.reading import StateRecord, StateRecords, StateValues
 from recollectd.client.results import Page, Record, Version
 from recollectd.client.times import Moment, iso_time, optional_iso_time, time_us, ttl_us
 from recollectd.protocol import errors, limits
@@ -113,6 +113,15 @@ class State(Calls[Style]):
                 raise errors.InvalidMessage("the daemon answered with none of the records asked for", field="records")
             wanted = wanted[len(reply.records) :]
         return found
+
+    @query
+    def get_values(self, keys: Iterable[str], *, default: Any = None) -> Call[list[Any]]:
+        """Return the values of records in the order of the keys, `default` for each that is absent.
+
+        What `get_many` does for those who want records, at less than half its cost. Any number of keys.
+        """
+        wanted = names(_not_text(keys), "keys")
+        return _ask_values(self._namespace, wanted, default, []) if wanted else ask(Ping(), lambda _: [])
 
     @operation
     def put_many(
@@ -255,6 +264,35 @@ def _by_key(reply: messages.StateRecords) -> dict[str, Record]:
     if type(reply) is StateRecords:
         return {each.key: Record(each) for each in reply.records if each is not None}
     return {each.key: record(each) for each in reply.records if each is not None}
+
+
+def _ask_values(namespace: tuple[str, ...], wanted: list[str], default: Any, found: list[Any]) -> Call[list[Any]]:
+    """Return the call that asks for values and adds them to those found, until none are wanted any more."""
+
+    def add(reply: messages.StateValues | messages.StateRecords) -> Any:
+        values = _values(reply, default)
+        if not values:
+            raise errors.InvalidMessage("the daemon answered with none of the values asked for", field="values")
+        rest = wanted[len(values) :]
+        if not rest and not found:
+            return values
+        found.extend(values)
+        return _ask_values(namespace, rest, default, found) if rest else found
+
+    return Call(messages.StateGetValues(namespace, tuple(wanted[: limits.OPERATIONS_PER_FRAME_MAX])), add)
+
+
+def _values(reply: messages.StateValues | messages.StateRecords, default: Any) -> list[Any]:
+    if isinstance(reply, messages.StateRecords):  # in a transaction, which must know more of what it has read
+        return [default if each is None else record(each).value for each in reply.records]
+    # Those that no reading is possible of say why.
+    values = list(reply.values if type(reply) is StateValues else map(plain, reply.values))
+    try:
+        for index in reply.absent:
+            values[index] = default
+    except IndexError:
+        raise errors.InvalidMessage("the daemon named an absent record behind the last", field="absent") from None
+    return values
 
 
 def optional_record(wire: messages.StateRecord | messages.Absent | None) -> Record | None:

@@ -24,6 +24,7 @@ KIND = KindSpec(
     reads={
         messages.StateGet: reads.Get,
         messages.StateGetMany: reads.GetMany,
+        messages.StateGetValues: reads.GetValues,
         messages.StateHistory: reads.History,
         messages.StateScan: reads.Scan,
         messages.StateCount: reads.Count,

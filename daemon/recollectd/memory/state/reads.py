@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import Raw
 
@@ -15,17 +15,19 @@ from recollectd.memory.state.events import StateHead, VersionRow, decode_head, u
 from recollectd.memory.state.writes import optional_time
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages.connection import Counted
-from recollectd.protocol.messages.fields import Kind
+from recollectd.protocol.messages.fields import NIL, Kind
 from recollectd.protocol.messages.state import (
     Absent,
     StateCount,
     StateGet,
     StateGetMany,
+    StateGetValues,
     StateHistory,
     StatePage,
     StateRecord,
     StateRecords,
     StateScan,
+    StateValues,
     StateVersion,
     StateVersions,
 )
@@ -135,12 +137,15 @@ class Get(ReadOperation[StateGet]):
         return 0 if found is None or found.absent else low - 1
 
 
-class GetMany(ReadOperation[StateGetMany]):
-    """Reads many records."""
+Several = TypeVar("Several", bound=StateGetMany | StateGetValues)
+
+
+class _Several(ReadOperation[Several]):
+    """Reads several records, as many from the first on as a page has room for."""
 
     __slots__ = ("_keys",)
 
-    def __init__(self, request: StateGetMany) -> None:
+    def __init__(self, request: Several) -> None:
         super().__init__(request)
         if not 1 <= len(request.keys) <= limits.OPERATIONS_PER_FRAME_MAX:
             raise errors.InvalidArgument(
@@ -151,11 +156,7 @@ class GetMany(ReadOperation[StateGetMany]):
         )
         self.keys = self._keys
 
-    def cached(self, reads: HotReads) -> bytes | None:
-        """Ask for all of them."""
-        return reads.get_many(self._keys)
-
-    def read(self, view: View) -> Reading:
+    def _records(self, view: View) -> Generator[Fetch, Rows, list[StateRecord | None]]:
         """Fetch all heads, then all values; what was pruned in between again."""
         records: list[StateRecord | None] = []
         at, size = 0, 0
@@ -170,7 +171,37 @@ class GetMany(ReadOperation[StateGetMany]):
                 if size >= limits.PAGE_BYTES_MAX:
                     break
             at = len(records)
-        return StateRecords(tuple(records))
+        return records
+
+
+class GetMany(_Several[StateGetMany]):
+    """Reads many records."""
+
+    __slots__ = ()
+
+    def cached(self, reads: HotReads) -> bytes | None:
+        """Ask for all of them."""
+        return reads.get_many(self._keys)
+
+    def read(self, view: View) -> Reading:
+        """Fetch them."""
+        return StateRecords(tuple((yield from self._records(view))))
+
+
+class GetValues(_Several[StateGetValues]):
+    """Reads the values of many records."""
+
+    __slots__ = ()
+
+    def cached(self, reads: HotReads) -> bytes | None:
+        """Ask for all of them."""
+        return reads.get_values(self._keys)
+
+    def read(self, view: View) -> Reading:
+        """Fetch the records and leave all but their values."""
+        records = yield from self._records(view)
+        absent = tuple(index for index, record in enumerate(records) if record is None)
+        return StateValues(tuple(NIL if record is None else record.value for record in records), absent)
 
 
 def records_of(

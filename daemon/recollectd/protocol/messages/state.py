@@ -208,3 +208,26 @@ class StateDeletePrefix(Write, frozen=True, tag=25):
     prefix: Annotated[str, Meta(description="only keys beginning with this; empty: all of the namespace")]
     limit: PageLimit = 1_000
     cursor: Cursor = b""
+
+
+class StateGetValues(Request, frozen=True, tag=26):
+    """Reads the values of many state records and nothing else of them. Answered by `StateValues`.
+
+    Like `StateGetMany`: each is consistent, together they are no snapshot.
+    """
+
+    namespace: Namespace
+    keys: Annotated[tuple[str, ...], Meta(description=f"up to {limits.OPERATIONS_PER_FRAME_MAX} keys")]
+
+
+class StateValues(Reply, frozen=True, tag=24):
+    """Answers `StateGetValues`, in the order asked.
+
+    Ends early after `page_bytes_max` bytes: ask again for the keys that are missing at the end.
+    """
+
+    values: Annotated[tuple[Value, ...], Meta(description="one for each key asked, or fewer; nil where absent")]
+    absent: Annotated[
+        tuple[Annotated[int, Meta(ge=0)], ...],
+        Meta(description="which of `values`, from 0 and ascending, stand for absent records"),
+    ]
