@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from bench.crash.workload import Hints, Workload
 from recollectd.protocol import table
-from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions
+from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions, vector_spaces
 from recollectd.protocol.messages.fields import Message
 
 _NAMESPACE = ("fuzz", "a")
@@ -25,9 +25,9 @@ def _memories() -> list[Message]:
         *(True, True, True, 1_000, 0.5, 0.5, 0.5, 0.5, b"cursor"),
     )
     return [
-        memories.SpaceCreate(_NAMESPACE, "vectors", 4, "cosine", "f32", "model"),
-        memories.SpaceAlias(_NAMESPACE, "alias", "vectors"),
-        memories.SpaceList(_NAMESPACE),
+        vector_spaces.SpaceCreate(_NAMESPACE, "vectors", 4, "cosine", "f32", "model"),
+        vector_spaces.SpaceAlias(_NAMESPACE, "alias", "vectors"),
+        vector_spaces.SpaceList(_NAMESPACE),
         memories.MemoryAdd(_NAMESPACE, (new, new), True),
         memories.MemoryReplace(_NAMESPACE, new, 1, True),
         memories.MemoryGet(_NAMESPACE, ("id", "other"), True),
@@ -40,7 +40,7 @@ def _memories() -> list[Message]:
         search,
         memories.MemorySearch(_NAMESPACE, "words"),
         memories.MemoryContext(search, 100, 2),
-        memories.SpaceDrop(_NAMESPACE, "vectors"),
+        vector_spaces.SpaceDrop(_NAMESPACE, "vectors"),
     ]
 
 

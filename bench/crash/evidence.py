@@ -11,7 +11,7 @@ from bench.crash.model import Model, Played, time_in
 from bench.crash.records import Conversation, Key, Log, Record, State
 from bench.crash.sessions import Issue, Observation
 from recollectd.protocol.limits import TIME_US_MAX
-from recollectd.protocol.messages import conversations, logs, memories, state, transactions
+from recollectd.protocol.messages import conversations, logs, memories, state, transactions, vector_spaces
 from recollectd.protocol.messages.fields import Kind, Message, Reply
 
 
@@ -78,7 +78,7 @@ def keys_of(message: Message) -> Iterator[Key]:
         case memories.MemorySupersede():
             yield (int(Kind.MEMORY), message.namespace, message.memory_id)
             yield (int(Kind.MEMORY), message.namespace, message.superseded_by)
-        case memories.SpaceCreate():
+        case vector_spaces.SpaceCreate():
             yield (int(Kind.VECTOR_SPACE), message.namespace, message.name)
         case transactions.Transaction() | transactions.Batch():
             for operation in message.operations:

@@ -7,6 +7,7 @@ from typing import Final, cast
 from bench.crash.records import Context, Key, Memory, Operations, Refused, Space
 from recollectd.protocol import errors
 from recollectd.protocol.messages import memories as messages
+from recollectd.protocol.messages import vector_spaces
 from recollectd.protocol.messages.connection import Deleted, Done
 from recollectd.protocol.messages.fields import Kind
 
@@ -154,7 +155,7 @@ def delete(context: Context, message: messages.MemoryDelete, _: object) -> Delet
     return Deleted(1)
 
 
-def create_space(context: Context, message: messages.SpaceCreate, _: object) -> Done:
+def create_space(context: Context, message: vector_spaces.SpaceCreate, _: object) -> Done:
     """Create a vector space."""
     key = (int(Kind.VECTOR_SPACE), message.namespace, message.name)
     if context.get(key) is not None:
@@ -185,5 +186,5 @@ OPERATIONS: Final[Operations] = {
     messages.MemoryForget: forget,
     messages.MemorySupersede: supersede,
     messages.MemoryDelete: delete,
-    messages.SpaceCreate: create_space,
+    vector_spaces.SpaceCreate: create_space,
 }

@@ -6,7 +6,7 @@ import random
 import struct
 from typing import Final
 
-from recollectd.protocol.messages import memories
+from recollectd.protocol.messages import memories, vector_spaces
 from recollectd.protocol.messages.fields import Write
 
 Namespace = tuple[str, ...]
@@ -59,4 +59,4 @@ class MemoryWorkload:
 
     def create_space(self, namespace: Namespace) -> Write:
         """Return a creation of the one vector space."""
-        return memories.SpaceCreate(namespace, SPACE, DIMENSIONS, precision="f32")
+        return vector_spaces.SpaceCreate(namespace, SPACE, DIMENSIONS, precision="f32")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from cli.test_with_daemon import lines_of, run
@@ -47,8 +48,34 @@ def test_vector_spaces_are_listed_and_dropped(recollectd_daemon: Daemon) -> None
     fill(recollectd_daemon)
     spaces = [json.loads(line) for line in run(recollectd_daemon, "vector-space", "list", "--json").splitlines()]
     assert [(each["name"], each.get("alias_of", "")) for each in spaces] == [("current", "mini"), ("mini", "")]
+    assert json.loads(run(recollectd_daemon, "vector-space", "create", "other", 3, "--json"))["dimensions"] == 3
+    assert json.loads(run(recollectd_daemon, "vector-space", "alias", "now", "other", "--json"))["space"] == "other"
+    assert json.loads(run(recollectd_daemon, "vector-space", "drop", "other", "--json"))["dropped"] is True
     assert run(recollectd_daemon, "vector-space", "drop", "mini") == "dropped mini\n"
     assert "there was no" in run(recollectd_daemon, "vector-space", "drop", "mini")
+
+
+def embed(texts: list[str]) -> list[list[float]]:
+    return [[float(len(text)), 1.0, 2.0] for text in texts]
+
+
+def test_memories_are_embedded_into_another_space(recollectd_daemon: Daemon) -> None:
+    fill(recollectd_daemon)
+    move = ("vector-space", "reembed", "wide", "--alias", "current")
+    run(recollectd_daemon, *move, "--embedder", "json:nothing", code=64)
+    run(recollectd_daemon, *move, code=64)
+    run(recollectd_daemon, *move, "--embedder", f"{__name__}:embed", code=66)  # there is no such space
+    run(recollectd_daemon, "vector-space", "create", "wide", 3)
+    moved = json.loads(run(recollectd_daemon, *move, "--embedder", f"{__name__}:embed", "--json"))
+    assert moved == {"space": "wide", "embedded": 2, "alias": "current"}
+    found = json.loads(run(recollectd_daemon, "memory", "get", "a", "--vectors", "--json"))
+    assert found["vectors"] == {"mini": [1.0, 2.0], "wide": [13.0, 1.0, 2.0]}
+    run(recollectd_daemon, "vector-space", "create", "flat", 1)
+    program = f"{sys.executable} -c 'import sys; [print([len(line)]) for line in sys.stdin]'"
+    text = run(recollectd_daemon, "vector-space", "reembed", "flat", "--command", program)
+    assert text == "embedded 2\n"
+    run(recollectd_daemon, "memory", "add", "another")
+    run(recollectd_daemon, "vector-space", "reembed", "flat", "--command", "false", code=64)
 
 
 def test_an_export_comes_back_as_it_was(recollectd_daemon: Daemon, tmp_path: Path) -> None:

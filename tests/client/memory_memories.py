@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from recollectd.protocol import errors
-from recollectd.protocol.messages import connection
+from recollectd.protocol.messages import connection, vector_spaces
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.fields import Reply
 
@@ -19,7 +19,7 @@ class FakeMemories:
 
     def __init__(self) -> None:
         self.memories: dict[str, messages.Memory] = {}
-        self.spaces: dict[str, messages.Space] = {}
+        self.spaces: dict[str, vector_spaces.Space] = {}
 
     def _MemoryAdd(self, request: messages.MemoryAdd) -> Reply:
         return messages.MemoriesStored(tuple(map(self._store, request.memories)))
@@ -58,11 +58,15 @@ class FakeMemories:
         self.position += 1
         return connection.Deleted(0 if self.memories.pop(request.memory_id, None) is None else 1)
 
+    def _lacking(self, request: messages.MemoryList | messages.MemoryCount) -> list[messages.Memory]:
+        found = [each for each in self.memories.values() if each.revision > request.changed_since]
+        return [each for each in found if request.lacking not in (each.vectors or {})]
+
     def _MemoryList(self, request: messages.MemoryList) -> Reply:
-        return messages.MemoryPage(tuple(self.memories.values()), b"", AT)
+        return messages.MemoryPage(tuple(self._lacking(request))[: request.limit], b"", AT, self.position)
 
     def _MemoryCount(self, request: messages.MemoryCount) -> Reply:
-        return connection.Counted(len(self.memories), b"")
+        return connection.Counted(len(self._lacking(request)), b"")
 
     def _MemoryHistory(self, request: messages.MemoryHistory) -> Reply:
         found = self._known(request.memory_id)
@@ -78,18 +82,32 @@ class FakeMemories:
     def _MemoryContext(self, request: messages.MemoryContext) -> Reply:
         return messages.ContextText("\n".join(each.text for each in self.memories.values()), tuple(self.memories), 1)
 
-    def _SpaceCreate(self, request: messages.SpaceCreate) -> Reply:
-        self.spaces[request.name] = messages.Space(
+    def _SpaceCreate(self, request: vector_spaces.SpaceCreate) -> Reply:
+        self.spaces[request.name] = vector_spaces.Space(
             request.name, request.dimensions, request.metric, request.precision, request.model, AT
         )
         return connection.Done()
 
-    def _SpaceAlias(self, request: messages.SpaceAlias) -> Reply:
-        self.spaces[request.name] = messages.Space(request.name, 1, "", "", "", AT, request.alias_of)
+    def _SpaceAlias(self, request: vector_spaces.SpaceAlias) -> Reply:
+        self.spaces[request.name] = vector_spaces.Space(request.name, 1, "", "", "", AT, request.alias_of)
         return connection.Done()
 
-    def _SpaceList(self, request: messages.SpaceList) -> Reply:
-        return messages.Spaces(tuple(self.spaces.values()))
+    def _SpaceEmbed(self, request: vector_spaces.SpaceEmbed) -> Reply:
+        self.position += 1
+        for each in request.vectors:
+            found = self.memories[each.memory_id]
+            vectors = {**(found.vectors or {}), request.space: each.components}
+            self.memories[each.memory_id] = structs.replace(found, vectors=vectors, revision=self.position)
+        return vector_spaces.Embedded((True,) * len(request.vectors))
 
-    def _SpaceDrop(self, request: messages.SpaceDrop) -> Reply:
+    def _SpaceSwitch(self, request: vector_spaces.SpaceSwitch) -> Reply:
+        if any(each.revision > request.position for each in self.memories.values()):
+            return vector_spaces.Switched(False)
+        self._SpaceAlias(vector_spaces.SpaceAlias(request.namespace, request.name, request.alias_of))
+        return vector_spaces.Switched(True)
+
+    def _SpaceList(self, request: vector_spaces.SpaceList) -> Reply:
+        return vector_spaces.Spaces(tuple(self.spaces.values()))
+
+    def _SpaceDrop(self, request: vector_spaces.SpaceDrop) -> Reply:
         return connection.Deleted(0 if self.spaces.pop(request.name, None) is None else 1)

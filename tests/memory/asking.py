@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions
+from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions, vector_spaces
 from recollectd.protocol.messages.fields import Kind, Write
 from recollectd.storage.keyspace import record_key
 
@@ -121,8 +121,8 @@ def add(*added: memories.NewMemory | str, ns: tuple[str, ...] = NS, if_new: bool
     return memories.MemoryAdd(ns, made, if_new)
 
 
-def space(name: str, dimensions: int = 2, ns: tuple[str, ...] = NS, **fields: Any) -> memories.SpaceCreate:
-    return memories.SpaceCreate(ns, name, dimensions, **fields)
+def space(name: str, dimensions: int = 2, ns: tuple[str, ...] = NS, **fields: Any) -> vector_spaces.SpaceCreate:
+    return vector_spaces.SpaceCreate(ns, name, dimensions, **fields)
 
 
 # -- several at once ------------------------------------------------------------------------------------------------

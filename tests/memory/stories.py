@@ -25,7 +25,7 @@ from memory.asking import (
 from memory.harness import SECOND, START, Store
 from recollectd.memory.commits import SessionsForgotten
 from recollectd.memory.kind import Draft
-from recollectd.memory.memories.sweeps import PruneMemories
+from recollectd.memory.memories.sweeps import PruneMemories, StripVectors
 from recollectd.memory.sequencer import Author
 from recollectd.memory.settings.events import HistoryPolicy
 from recollectd.memory.state.sweeps import Expire, Prune, Refresh, Sweep
@@ -37,11 +37,11 @@ from recollectd.protocol.messages.memories import (
     MemoryForget,
     MemoryReplace,
     MemorySupersede,
-    SpaceDrop,
 )
+from recollectd.protocol.messages.vector_spaces import MemoryVector, SpaceDrop, SpaceEmbed
 
 SESSION: Final = START.to_bytes(8, "big") + b"sessions"
-REQUESTS: Final = 30
+REQUESTS: Final = 31
 POLICY: Final = HistoryPolicy(age_us=10 * SECOND)
 
 
@@ -67,6 +67,7 @@ def eventful() -> Store:
         store.sequence(request, Author("ada", SESSION, number, max(1, number - 3), number))
         store.apply()
         store.now += SECOND // 10
+    store.run(StripVectors())
     store.run(Refresh([key_of("a")]))
     store.now += 7 * SECOND
     store.run(Expire())
@@ -108,6 +109,7 @@ def _requests() -> list[Any]:
         MemoryDelete(NS, "m"),
         add(memory("It snows", "p")),
         MemoryReplace(NS, memory("It pours", "p")),
+        SpaceEmbed(NS, "mini", (MemoryVector("p", 2, vector(1, 2)),)),
         SpaceDrop(NS, "mini"),
         batch(put("t", 3), put("t", 4, if_version=99), append("l", "x")),
     ]

@@ -144,6 +144,8 @@ def test_every_event_can_be_told_in_words(store: Store) -> None:
         "forget",
         "supersede",
         "drop",
+        "embed",
+        "strip",
         "note",
     }
     fields = {"event", "kind", "namespace", "key", "operation", "version", "data_bytes"}

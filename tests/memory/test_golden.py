@@ -74,10 +74,13 @@ EVENTS: Final[tuple[Event, ...]] = (
     memories.MemoryHidden(MEMORY, MEMORY_HEAD),
     memories.MemoryPruned(MEMORY, MEMORY_HEAD, 1),
     memories.MemoryPurged(MEMORY, 2, 5),
+    memories.MemoryEmbedded(MEMORY, MEMORY_HEAD, raw({"mini": [3, b"\0\0\x80\x3f"]})),
+    memories.MemoryStripped(MEMORY, MEMORY_HEAD, raw({"mini": [3, b"\0\0\x80\x3f"]})),
     memories.ThreadGrown(heads.thread_key(MEMORY, "c"), heads.ThreadHead(5)),
     memories.TextNoted(heads.text_key(MEMORY, b"0" * 32), heads.TextHead(("m", "n"))),
     memories.SpaceSet(keyspace.kind_prefix(Kind.VECTOR_SPACE, NS, "mini"), SPACE_HEAD),
     memories.SpaceDropped(keyspace.kind_prefix(Kind.VECTOR_SPACE, NS, "mini")),
+    memories.SpaceSwept(heads.dropped_space_key(MEMORY, 70), heads.DroppedSpaceHead("mini", 70, MEMORY)),
     settings.SettingsChanged(keyspace.kind_prefix(Kind.SETTINGS, NS), settings.HistoryPolicy(3, 4)),
     SessionsForgotten(b"", (SESSION,)),
 )
@@ -108,6 +111,8 @@ def keys() -> dict[str, bytes]:
         "vectors": heads.vectors_key(MEMORY),
         "place in a conversation": keyspace.thread_row_key(keyspace.path(heads.thread_key(MEMORY, "c")), 4),
         "change": keyspace.change_key(77, MEMORY),
+        "embedded": heads.embedded_key(MEMORY),
+        "dropped space": heads.dropped_space_key(MEMORY, 70),
         "prefix": keyspace.kind_prefix(Kind.STATE, NS, "k\0"),
         "after prefix": keyspace.after_prefix(keyspace.kind_prefix(Kind.STATE, NS)),
         "path": keyspace.path(KEY),
@@ -130,6 +135,7 @@ def rows() -> dict[str, bytes]:
         "memory head": table.encode(MEMORY_HEAD),
         "memory": table.encode(MEMORY_BODY),
         "vectors": bytes(heads.pack_vectors({"mini": heads.StoredVector(3, b"\0\0\x80\x3f")})),
+        "dropped space": table.encode(heads.DroppedSpaceHead("mini", 70, MEMORY)),
         "conversation of memories": table.encode(heads.ThreadHead(5)),
         "memories of a text": table.encode(heads.TextHead(("m", "n"))),
         "space head": table.encode(SPACE_HEAD),
@@ -190,6 +196,7 @@ def test_golden_rows_decode(golden: dict[str, Any]) -> None:
     assert heads.decode_head(held["memory head"]) == MEMORY_HEAD
     assert heads.decode_body(held["memory"]) == MEMORY_BODY
     assert heads.decode_space(held["space head"]) == SPACE_HEAD
+    assert heads.decode_dropped_space(held["dropped space"]) == heads.DroppedSpaceHead("mini", 70, MEMORY)
     assert heads.unpack_vectors(held["vectors"]) == {"mini": (3, b"\0\0\x80\x3f")}
     assert conversations.decode_head(held["conversation head"]) == CHAT_HEAD
     assert state.unpack_version(held["version"]) == (AT, AT + 1, AT + 2, False, b"\xa5value")
@@ -219,7 +226,13 @@ def test_every_event_and_head_has_an_example_that_sets_every_field() -> None:
     assert {type(event) for event in EVENTS} == {*commits.APPLY, SessionsForgotten}
     examples = (
         *(STATE_HEAD, LOG_HEAD, CHAT_HEAD, MEMORY_HEAD, MEMORY_BODY, SPACE_HEAD),
-        *(heads.ThreadHead(5), heads.TextHead(("m",)), MESSAGES[0], settings.HistoryPolicy(3, 4)),
+        *(
+            heads.ThreadHead(5),
+            heads.TextHead(("m",)),
+            heads.DroppedSpaceHead("mini", 70, MEMORY),
+            MESSAGES[0],
+            settings.HistoryPolicy(3, 4),
+        ),
         *(*EVENTS, commit_of()),
     )
     left = {
@@ -263,7 +276,10 @@ def test_tags_stay_as_they_are() -> None:
         100: "MemoryPurged",
         101: "ThreadGrown",
         102: "TextNoted",
+        103: "MemoryEmbedded",
+        104: "MemoryStripped",
         112: "SpaceSet",
         113: "SpaceDropped",
+        114: "SpaceSwept",
         80: "SessionsForgotten",
     }

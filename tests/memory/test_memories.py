@@ -13,6 +13,7 @@ from recollectd.memory.memories.sweeps import PruneMemories
 from recollectd.memory.state.sweeps import Expire
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import memories as messages
+from recollectd.protocol.messages import vector_spaces
 from recollectd.protocol.messages.connection import Deleted, Done
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.keyspace import INDEX_CHANGE, Family, split_change_key
@@ -200,8 +201,8 @@ def test_forgetting_and_superseding_hide_and_delete_nothing(store: Store) -> Non
         (space("mini"), errors.AlreadyExists, "name"),
         (space("other", metric="manhattan"), errors.InvalidArgument, "metric"),
         (space("other", precision="f8"), errors.InvalidArgument, "precision"),
-        (messages.SpaceAlias(NS, "mini", "mini"), errors.AlreadyExists, "name"),
-        (messages.SpaceAlias(NS, "new", "no"), errors.NotFound, "alias_of"),
+        (vector_spaces.SpaceAlias(NS, "mini", "mini"), errors.AlreadyExists, "name"),
+        (vector_spaces.SpaceAlias(NS, "new", "no"), errors.NotFound, "alias_of"),
         (messages.MemoryList(NS, "kind ="), errors.InvalidArgument, "filter"),
     ],
 )
@@ -289,22 +290,22 @@ def test_memories_take_part_in_transactions(store: Store) -> None:
 def test_spaces_are_listed_aliased_and_dropped(store: Store) -> None:
     store.write(space("a", 2, model="x"))
     store.write(space("b", 3))
-    assert store.write(messages.SpaceAlias(NS, "current", "a")) == Done()
+    assert store.write(vector_spaces.SpaceAlias(NS, "current", "a")) == Done()
     store.write(add(memory("x", "m", vectors={"current": vector(1, 2)})))
     assert get(store, "m", vectors=True).vectors == {"a": vector(1, 2)}
     with pytest.raises(errors.InvalidArgument):
         store.write(add(memory("x", vectors={"current": vector(1, 2), "a": vector(1, 2)})))
-    store.write(messages.SpaceAlias(NS, "current", "b"))
+    store.write(vector_spaces.SpaceAlias(NS, "current", "b"))
     with pytest.raises(errors.InvalidArgument):
         store.write(add(memory("x", vectors={"current": vector(1, 2)})))
-    spaces = store.read(messages.SpaceList(NS)).spaces
+    spaces = store.read(vector_spaces.SpaceList(NS)).spaces
     assert [(each.name, each.alias_of, each.model) for each in spaces] == [
         ("a", "", "x"),
         ("b", "", ""),
         ("current", "b", ""),
     ]
-    assert store.write(messages.SpaceDrop(NS, "b")) == Deleted(1)
-    assert store.write(messages.SpaceDrop(NS, "b")) == Deleted(0)
+    assert store.write(vector_spaces.SpaceDrop(NS, "b")) == Deleted(1)
+    assert store.write(vector_spaces.SpaceDrop(NS, "b")) == Deleted(0)
     with pytest.raises(errors.NotFound):
         store.write(add(memory("x", vectors={"current": vector(1, 2, 3)})))
 

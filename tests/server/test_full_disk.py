@@ -8,7 +8,7 @@ import pytest
 
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import connection as messages
-from recollectd.protocol.messages import conversations, fields, logs, memories, state, transactions
+from recollectd.protocol.messages import conversations, fields, logs, memories, state, transactions, vector_spaces
 from recollectd.protocol.messages.fields import Kind
 from recollectd.server.chores import Forget
 from recollectd.storage.engine_errors import EngineStalled
@@ -218,7 +218,7 @@ FREES = (
     logs.LogDelete,
     conversations.ConversationDelete,
     memories.MemoryDelete,
-    memories.SpaceDrop,
+    vector_spaces.SpaceDrop,
 )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from recollectd.protocol.messages import conversations, fields, logs, memories, state, transactions
+from recollectd.protocol.messages import conversations, fields, logs, memories, state, transactions, vector_spaces
 from support.message_examples import MEMORY_NEW, REQUESTS
 from support.wire import NAMESPACE, put, raw
 
@@ -17,7 +17,7 @@ NEEDED: Final[tuple[fields.Write, ...]] = (
     put("coordination:a", 0),
     logs.LogAppend(NAMESPACE, "events", tuple(raw(index) for index in range(9))),
     conversations.ConversationCreate(NAMESPACE, "chat-1"),
-    memories.SpaceCreate(NAMESPACE, "mini", 2),
+    vector_spaces.SpaceCreate(NAMESPACE, "mini", 2),
     memories.MemoryAdd(NAMESPACE, (memories.NewMemory("Ada", "fact-1"), memories.NewMemory("Bob", "fact-2"))),
 )
 
@@ -49,8 +49,8 @@ def _executable(request: fields.Write) -> fields.Write:
             return memories.MemorySupersede(NAMESPACE, "fact-1", "fact-2")
         case memories.MemoryDelete():
             return memories.MemoryDelete(NAMESPACE, "fact-2")
-        case memories.SpaceCreate():
-            return memories.SpaceCreate(NAMESPACE, "midi", 2)
+        case vector_spaces.SpaceCreate():
+            return vector_spaces.SpaceCreate(NAMESPACE, "midi", 2)
         case transactions.Transaction():
             return transactions.Transaction((), (put("profile", 1), logs.LogDelete(NAMESPACE, "events")))
     return request

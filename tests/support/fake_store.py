@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from msgspec import Raw
 
 from recollectd.protocol import errors
-from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions
+from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions, vector_spaces
 from recollectd.protocol.messages.fields import NIL, Message, Write
 
 T = TypeVar("T")
@@ -86,8 +86,8 @@ class FakeStore:
         daemon = {"version": "9.9", "uptime_s": 1.5, "commits": 1_234_567, "pid": 12_345, "journal_bytes": 64 << 20}
         return connection.Status({"daemon": daemon, "empty": {}})
 
-    def _SpaceList(self, request: memories.SpaceList) -> memories.Spaces:
-        return memories.Spaces(())
+    def _SpaceList(self, request: vector_spaces.SpaceList) -> vector_spaces.Spaces:
+        return vector_spaces.Spaces(())
 
     def _MemoryList(self, request: memories.MemoryList) -> memories.MemoryPage:
         return memories.MemoryPage((), b"", 0)

@@ -7,7 +7,16 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from recollectd.protocol.messages import connection, conversations, fields, logs, memories, state, transactions
+from recollectd.protocol.messages import (
+    connection,
+    conversations,
+    fields,
+    logs,
+    memories,
+    state,
+    transactions,
+    vector_spaces,
+)
 
 NAMESPACE: Final = ("acme", "assistant-7")
 BELOW: Final = ("acme", "assistant-8")
@@ -132,15 +141,17 @@ REQUESTS: Final[tuple[fields.Message, ...]] = (
     memories.MemoryForget(NAMESPACE, "fact-1", 3, True),
     memories.MemorySupersede(NAMESPACE, "fact-1", "fact-2", 3),
     memories.MemoryDelete(NAMESPACE, "fact-1", 3),
-    memories.MemoryList(NAMESPACE, FILTER, True, 7, b"cursor", True),
-    memories.MemoryCount(NAMESPACE, FILTER, True, b"cursor"),
+    memories.MemoryList(NAMESPACE, FILTER, True, 7, b"cursor", True, "mini", 70),
+    memories.MemoryCount(NAMESPACE, FILTER, True, b"cursor", "mini", 70),
     memories.MemoryHistory(NAMESPACE, "fact-1", 3, 9),
     SEARCH,
     memories.MemoryContext(SEARCH, 500, 2),
-    memories.SpaceCreate(NAMESPACE, "mini", 2, "dot", "f32", "a model"),
-    memories.SpaceList(NAMESPACE),
-    memories.SpaceDrop(NAMESPACE, "mini"),
-    memories.SpaceAlias(NAMESPACE, "current", "mini"),
+    vector_spaces.SpaceCreate(NAMESPACE, "mini", 2, "dot", "f32", "a model"),
+    vector_spaces.SpaceList(NAMESPACE),
+    vector_spaces.SpaceDrop(NAMESPACE, "mini"),
+    vector_spaces.SpaceAlias(NAMESPACE, "current", "mini"),
+    vector_spaces.SpaceEmbed(NAMESPACE, "mini", (vector_spaces.MemoryVector("fact-1", 1, VECTOR),)),
+    vector_spaces.SpaceSwitch(NAMESPACE, "current", "mini", 70),
     transactions.Transaction((RECORD_GUARD, RANGE_GUARD), (PUT, logs.LogDelete(NAMESPACE, "events"))),
     transactions.Batch((state.StateDelete(NAMESPACE, "profile"), conversations.ConversationCreate(NAMESPACE))),
     transactions.Watch(NAMESPACE, "coordination:", (1, 3), 70, True),
@@ -187,7 +198,7 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
     memories.MemoriesStored((memories.MemoryStored("fact-1", 5, AT, LATER, True),)),
     memories.Memories((MEMORY, None)),
     memories.MemoryMarked(5, AT, LATER),
-    memories.MemoryPage((MEMORY,), b"cursor", LATER),
+    memories.MemoryPage((MEMORY,), b"cursor", LATER, 70),
     memories.MemoryVersions((memories.MemoryVersion(6, LATER, None), memories.MemoryVersion(5, AT, MEMORY_NEW)), 4, 2),
     memories.MemoryResults(
         (
@@ -205,7 +216,9 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
         b"cursor",
     ),
     memories.ContextText("[2026-01-31] Ada likes tea", ("fact-1",), 7),
-    memories.Spaces((memories.Space("mini", 2, "dot", "f32", "a model", AT, "other"),)),
+    vector_spaces.Embedded((True, False)),
+    vector_spaces.Switched(True),
+    vector_spaces.Spaces((vector_spaces.Space("mini", 2, "dot", "f32", "a model", AT, "other"),)),
     transactions.Results((STORED, connection.Deleted(1), ERROR)),
     transactions.Watching(70),
     transactions.Changes(

@@ -33,7 +33,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "conversation": "commands.conversation:conversation",
         "memory": "commands.memory:memory",
         "search": "commands.memory:search",
-        "vector-space": "commands.memory:vector_space",
+        "vector-space": "commands.vector_space:vector_space",
         "namespaces": "commands.daemon:namespaces",
     },
     "For other programs": {

@@ -12,14 +12,24 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from recollectd.protocol import errors, frames, limits, prose, table
-from recollectd.protocol.messages import connection, conversations, fields, logs, memories, state, transactions
+from recollectd.protocol.messages import (
+    connection,
+    conversations,
+    fields,
+    logs,
+    memories,
+    state,
+    transactions,
+    vector_spaces,
+)
 
 SECTIONS: Final = (
     ("Connection and daemon", connection),
     ("State", state),
     ("Logs", logs),
     ("Conversations", conversations),
-    ("Memories and vector spaces", memories),
+    ("Memories", memories),
+    ("Vector spaces", vector_spaces),
     ("Transactions, batches, watches", transactions),
 )
 WORDS: Final = {int: "integer", str: "text", bytes: "bytes", bool: "true or false", Raw: "value", Any: "value"}

@@ -40,6 +40,7 @@ TEXT_BYTES_MAX: Final = 256 * 1024
 DERIVED_FROM_MAX: Final = 256
 VECTOR_DIMENSIONS_MAX: Final = 4_096
 VECTORS_PER_MEMORY_MAX: Final = 16
+EMBEDDED_MAX: Final = 64
 TTL_US_MAX: Final = 100 * 366 * 86_400 * 1_000_000
 TIME_US_MAX: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
@@ -59,6 +60,7 @@ CONTEXT_TOKENS_MAX: Final = 256 * 1024
 
 assert VALUE_BYTES_MAX <= COMMIT_BYTES_MAX <= FRAME_BYTES_MAX <= IN_FLIGHT_BYTES_PER_CONNECTION_MAX
 assert PAGE_BYTES_MAX + VALUE_BYTES_MAX <= FRAME_BYTES_MAX, "a page may be exceeded by its last value"
+assert EMBEDDED_MAX * VECTORS_PER_MEMORY_MAX * VECTOR_DIMENSIONS_MAX * 4 < COMMIT_BYTES_MAX, "all vectors of each"
 assert CONTENT_BYTES_MAX <= VALUE_BYTES_MAX
 assert CLIENT_NUMBER_SPAN_MAX * 2 <= SESSION_WINDOW_NUMBERS, "a client's unanswered writes stay well inside the window"
 assert SESSION_WINDOW_NUMBERS <= 0xFFFF, "the span travels as 16 bits"
@@ -94,6 +96,7 @@ MEANINGS: Final[dict[str, str]] = {
     "derived_from_max": "ids a memory may name as what it was made from",
     "vector_dimensions_max": "components of a vector",
     "vectors_per_memory_max": "vector spaces one memory has vectors in",
+    "embedded_max": "memories that one request gives a vector",
     "commit_bytes_max": "what one request may write",
     "page_items_max": "the greatest `limit` of a page",
     "page_items_default": "the `limit` of a page where none is given",

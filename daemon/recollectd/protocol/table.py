@@ -13,7 +13,16 @@ import msgspec
 
 from recollectd.protocol import errors
 from recollectd.protocol import explain as explaining
-from recollectd.protocol.messages import connection, conversations, fields, logs, memories, state, transactions
+from recollectd.protocol.messages import (
+    connection,
+    conversations,
+    fields,
+    logs,
+    memories,
+    state,
+    transactions,
+    vector_spaces,
+)
 
 
 class RequestRow(NamedTuple):
@@ -65,10 +74,12 @@ REQUESTS: Final[tuple[RequestRow, ...]] = (
     RequestRow(memories.MemoryHistory, (memories.MemoryVersions,)),
     RequestRow(memories.MemorySearch, (memories.MemoryResults,)),
     RequestRow(memories.MemoryContext, (memories.ContextText,)),
-    RequestRow(memories.SpaceCreate, (connection.Done,)),
-    RequestRow(memories.SpaceList, (memories.Spaces,)),
-    RequestRow(memories.SpaceDrop, (connection.Deleted,)),
-    RequestRow(memories.SpaceAlias, (connection.Done,)),
+    RequestRow(vector_spaces.SpaceCreate, (connection.Done,)),
+    RequestRow(vector_spaces.SpaceList, (vector_spaces.Spaces,)),
+    RequestRow(vector_spaces.SpaceDrop, (connection.Deleted,)),
+    RequestRow(vector_spaces.SpaceAlias, (connection.Done,)),
+    RequestRow(vector_spaces.SpaceEmbed, (vector_spaces.Embedded,)),
+    RequestRow(vector_spaces.SpaceSwitch, (vector_spaces.Switched,)),
     RequestRow(transactions.Transaction, (transactions.Results,)),
     RequestRow(transactions.Batch, (transactions.Results,)),
     RequestRow(transactions.Watch, (transactions.Watching, transactions.Changes)),

@@ -17,7 +17,7 @@ from recollectd.config.tree import Config
 from recollectd.journal.interface import Journal
 from recollectd.memory.commits import SessionsForgotten
 from recollectd.memory.kind import Draft, WriteOperation
-from recollectd.memory.memories.sweeps import PruneMemories
+from recollectd.memory.memories.sweeps import PruneMemories, StripVectors
 from recollectd.memory.memories.views import MemoryViews
 from recollectd.memory.sequencer import THE_DAEMON
 from recollectd.memory.sessions import Sessions
@@ -197,6 +197,8 @@ class Chores:
             await asyncio.sleep(_PRUNE_INTERVAL_S)
             for sweep in sweeps:
                 await self._run(sweep)
+            while await self._run(StripVectors()):
+                pass
 
     async def _forget(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The examples of the pages about agents and MCP are run as they stand, and print what the page says."""
+"""The examples of the pages about agents, MCP and memories are run as they stand, and print what the page says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from recollectd.testing import Daemon
 from support.source_tree import PACKAGE, ROOT, text_of
 
-PAGES: Final = ("agents.md", "mcp.md")
+PAGES: Final = ("agents.md", "mcp.md", "memories.md")
 EXAMPLE: Final = re.compile(r"^```python\n(.*?)^```\n\nprints\n\n```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXAMPLES: Final = [
     pytest.param(*match.groups(), id=f"{page}-{number}")

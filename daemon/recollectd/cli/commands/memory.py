@@ -1,4 +1,4 @@
-"""recollectd memory, search, vector-space: semantic memories."""
+"""recollectd memory, search: semantic memories."""
 
 from __future__ import annotations
 
@@ -185,71 +185,3 @@ def _highlighted(hit: MemoryHit, width: int) -> str:
 def _shortened(text: str, width: int) -> str:
     line = " ".join(text.split())
     return line if not width or len(line) <= width else line[: width - 1] + "…"
-
-
-@click.group("vector-space")
-def vector_space() -> None:
-    """Create, list, rename and drop vector spaces."""
-
-
-@vector_space.command()
-@click.argument("name")
-@click.argument("dimensions", type=click.IntRange(min=1))
-@click.option(
-    "--metric",
-    type=click.Choice(("cosine", "dot", "l2")),
-    default="cosine",
-    show_default=True,
-    help="What makes vectors near.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(("f32", "bf16", "i8")),
-    default="i8",
-    show_default=True,
-    help="How the index keeps components.",
-)
-@click.option("--model", default="", help="What makes the vectors.")
-@with_namespace
-@with_client
-def create(client: Client, name: str, dimensions: int, metric: Any, precision: Any, model: str) -> None:
-    """Create a vector space for vectors of so many DIMENSIONS."""
-    client.vector_spaces.create(name, dimensions, metric=metric, precision=precision, model=model)
-    click.echo(f"created {name}")
-
-
-@vector_space.command("list")
-@with_json
-@with_namespace
-@with_client
-def list_spaces(client: Client, as_json: bool) -> None:
-    """List vector spaces and aliases."""
-    found = client.vector_spaces.list()
-    if as_json:
-        for each in found:
-            print_json(each)
-        return
-    print_table(
-        ((each.name, each.alias_of, each.dimensions, each.metric, each.precision, each.model) for each in found),
-        ("space", "stands for", "dimensions", "metric", "precision", "model"),
-    )
-
-
-@vector_space.command()
-@click.argument("alias")
-@click.argument("space")
-@with_namespace
-@with_client
-def alias(client: Client, alias: str, space: str) -> None:
-    """Let the name ALIAS stand for SPACE from now on."""
-    client.vector_spaces.alias(alias, space)
-    click.echo(f"{alias} stands for {space}")
-
-
-@vector_space.command()
-@click.argument("name")
-@with_namespace
-@with_client
-def drop(client: Client, name: str) -> None:
-    """Drop a vector space with all its vectors, or an alias."""
-    click.echo(f"dropped {name}" if client.vector_spaces.drop(name) else f"there was no vector space {name}")

@@ -102,11 +102,13 @@ class AsyncClient(Everything[Awaiting]):
 
     def pipeline(self, *, raises: bool = True) -> AsyncPipeline:
         """Return a pipeline: `async with client.pipeline() as pipeline: ...`. See AsyncPipeline."""
-        return AsyncPipeline(AsyncPipelineFace(self._engine), self.namespace, raises=raises)
+        return AsyncPipeline(AsyncPipelineFace(self._engine), self.namespace, raises=raises).embedding_with(
+            self._embedding
+        )
 
     def batch(self, *, raises: bool = True) -> AsyncBatch:
         """Return a batch: `async with client.batch() as batch: ...`. See Batch."""
-        return AsyncBatch(self._engine, self.namespace, raises=raises)
+        return AsyncBatch(self._engine, self.namespace, raises=raises).embedding_with(self._embedding)
 
     async def transact(self, function: Callable[[AsyncTransaction], Awaitable[T]], *, attempts: int = 10) -> T:
         """See Client.transact; the function is a coroutine function."""
@@ -114,7 +116,7 @@ class AsyncClient(Everything[Awaiting]):
         for attempt in range(whole(attempts, "attempts", least=1)):
             if attempt:
                 await asyncio.sleep(conflict_delay_s(attempt))
-            transaction = AsyncTransaction(self._engine, self.namespace)
+            transaction = AsyncTransaction(self._engine, self.namespace).embedding_with(self._embedding)
             try:
                 result = await function(transaction)
                 call = transaction.commit_call()

@@ -113,11 +113,11 @@ class Client(Everything[Blocking]):
 
     def pipeline(self, *, raises: bool = True) -> Pipeline:
         """Return a pipeline: `with client.pipeline() as pipeline: ...`. See Pipeline."""
-        return Pipeline(PipelineFace(self._engine), self.namespace, raises=raises)
+        return Pipeline(PipelineFace(self._engine), self.namespace, raises=raises).embedding_with(self._embedding)
 
     def batch(self, *, raises: bool = True) -> BlockingBatch:
         """Return a batch: `with client.batch() as batch: ...`. See Batch."""
-        return BlockingBatch(self._engine, self.namespace, raises=raises)
+        return BlockingBatch(self._engine, self.namespace, raises=raises).embedding_with(self._embedding)
 
     def transact(self, function: Callable[[Transaction], T], *, attempts: int = 10) -> T:
         """Run a function as one atomic, serializable transaction and return what it returned.
@@ -130,7 +130,7 @@ class Client(Everything[Blocking]):
         for attempt in range(whole(attempts, "attempts", least=1)):
             if attempt:
                 self._engine.pool.pause(conflict_delay_s(attempt))
-            transaction = Transaction(self._engine, self.namespace)
+            transaction = Transaction(self._engine, self.namespace).embedding_with(self._embedding)
             try:
                 result = function(transaction)
                 call = transaction.commit_call()

@@ -36,8 +36,13 @@ class Everything(Calls[Style]):
         self.logs = Logs(face, namespace)
         self.conversations = Conversations(face, namespace)
         self.memories = Memories(face, namespace)
-        self.memories.embedding = self._embedding
         self.vector_spaces = VectorSpaces(face, namespace)
+        self.embedding_with(self._embedding)
+
+    def embedding_with(self, embedding: Embedding | None) -> Self:
+        """Let texts be embedded by this, and return itself."""
+        self._embedding = self.memories.embedding = self.vector_spaces.embedding = embedding
+        return self
 
     def with_namespace(self, *labels: str) -> Self:
         """Return a view of the same client, pipeline, batch or transaction on another namespace."""

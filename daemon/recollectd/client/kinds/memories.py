@@ -220,11 +220,18 @@ class Memories(Searches[Style]):
 
     @walk
     def list(
-        self, filter: str = "", *, hidden: bool = False, limit: int | None = None, vectors: bool = False
+        self,
+        filter: str = "",
+        *,
+        hidden: bool = False,
+        limit: int | None = None,
+        vectors: bool = False,
+        lacking: str = "",
     ) -> Walk[Memory]:
         """Walk the memories that match a filter, in the order of their ids' bytes; no snapshot.
 
-        hidden: also those forgotten or superseded; vectors: with their vectors.
+        hidden: also those forgotten or superseded; vectors: with their vectors; lacking: only those without a vector
+        in this vector space (NotFound if there is none with the name).
         """
         optional_whole(limit, "limit", least=1)
 
@@ -236,7 +243,7 @@ class Memories(Searches[Style]):
                 return Turn(found, page(reply.cursor, remaining) if more else None)
 
             wanted = WALK_PAGE_ITEMS if left is None else min(WALK_PAGE_ITEMS, left)
-            return ask(messages.MemoryList(self.namespace, filter, hidden, wanted, cursor, vectors), turn)
+            return ask(messages.MemoryList(self.namespace, filter, hidden, wanted, cursor, vectors, lacking), turn)
 
         return page(b"", limit)
 
@@ -260,11 +267,11 @@ class Memories(Searches[Style]):
 
     @query
     @stepwise
-    def count(self, filter: str = "", *, hidden: bool = False) -> Steps[int]:
-        """Count the memories that match a filter. No snapshot, like `list`."""
+    def count(self, filter: str = "", *, hidden: bool = False, lacking: str = "") -> Steps[int]:
+        """Count the memories that match a filter; arguments as for `list`. No snapshot."""
         total, cursor = 0, b""
         while True:
-            reply: Counted = yield messages.MemoryCount(self.namespace, filter, hidden, cursor)
+            reply: Counted = yield messages.MemoryCount(self.namespace, filter, hidden, cursor, lacking)
             total, cursor = total + reply.count, reply.cursor
             if not cursor:
                 return total

@@ -7,7 +7,16 @@ from typing import Final
 from msgspec import Raw
 
 from recollectd.memory.kind import NEVER, Description, Event, EventFunctions, Head, Mark
-from recollectd.memory.memories.heads import MemoryHead, SpaceHead, TextHead, ThreadHead, thread_key, vectors_key
+from recollectd.memory.memories.heads import (
+    DroppedSpaceHead,
+    MemoryHead,
+    SpaceHead,
+    TextHead,
+    ThreadHead,
+    embedded_key,
+    thread_key,
+    vectors_key,
+)
 from recollectd.memory.state.events import VersionRow, drop_versions, move_expiry, pack_version
 from recollectd.protocol import table
 from recollectd.protocol.messages.fields import RawOrNil, nil_to_none
@@ -76,6 +85,28 @@ class MemoryPurged(Event, frozen=True, tag=100):
         return False
 
 
+class MemoryEmbedded(Event, frozen=True, tag=103):
+    """The memory was given a vector. vectors: the row of all it has now."""
+
+    head: MemoryHead
+    vectors: Raw
+
+
+class MemoryStripped(Event, frozen=True, tag=104):
+    """Vectors of a dropped space were taken from beside the memory; vectors: the row of those left, None for none."""
+
+    head: MemoryHead
+    vectors: RawOrNil = None
+
+    def __post_init__(self) -> None:
+        nil_to_none(self, "vectors")
+
+    @property
+    def alters(self) -> bool:
+        """Nobody saw them any more."""
+        return False
+
+
 class ThreadGrown(Event, frozen=True, tag=101):
     """A conversation has one more memory."""
 
@@ -106,6 +137,17 @@ class SpaceSet(Event, frozen=True, tag=112):
 
 class SpaceDropped(Event, frozen=True, tag=113):
     """A vector space, or an alias, was dropped."""
+
+
+class SpaceSwept(Event, frozen=True, tag=114):
+    """How far the vectors of a dropped space are taken from beside memories; None: all are."""
+
+    head: DroppedSpaceHead | None
+
+    @property
+    def alters(self) -> bool:
+        """The space was gone before."""
+        return False
 
 
 def apply_written(event: MemoryWritten, mark: Mark, writes: list[Write]) -> None:
@@ -159,7 +201,23 @@ def apply_purged(event: MemoryPurged, mark: Mark, writes: list[Write]) -> None:
     drop_versions(path(event.key), event.first_version, event.version + 1, writes)
 
 
-def apply_head(event: ThreadGrown | TextNoted | SpaceSet, mark: Mark, writes: list[Write]) -> None:
+def apply_embedded(event: MemoryEmbedded, mark: Mark, writes: list[Write]) -> None:
+    """Write the head and the row of vectors."""
+    writes.append((PUT, Family.HEADS, event.key, table.encode(event.head)))
+    writes.append((PUT, Family.ENTRIES, vectors_key(event.key), bytes(event.vectors)))
+    _note_change(embedded_key(event.key), mark, writes)
+
+
+def apply_stripped(event: MemoryStripped, mark: Mark, writes: list[Write]) -> None:
+    """Write the head and the row of vectors that are left; the views have let go of the others."""
+    writes.append((PUT, Family.HEADS, event.key, table.encode(event.head)))
+    if event.vectors is None:
+        writes.append((DELETE, Family.ENTRIES, vectors_key(event.key), b""))
+    else:
+        writes.append((PUT, Family.ENTRIES, vectors_key(event.key), bytes(event.vectors)))
+
+
+def apply_head(event: ThreadGrown | TextNoted | SpaceSet | SpaceSwept, mark: Mark, writes: list[Write]) -> None:
     """Write a head, or drop it."""
     head: Head | None = event.head
     if head is None:
@@ -175,13 +233,18 @@ def apply_space(event: SpaceSet, mark: Mark, writes: list[Write]) -> None:
 
 
 def apply_space_dropped(event: SpaceDropped, mark: Mark, writes: list[Write]) -> None:
-    """Drop the head of a space; the vectors beside memories go with their memories' next change."""
+    """Drop the head of a space; a sweep takes its vectors from beside memories."""
     writes.append((DELETE, Family.HEADS, event.key, b""))
     _note_change(event.key, mark, writes)
 
 
 def _thread_row(key: bytes, head: MemoryHead) -> bytes:
     return thread_row_key(path(thread_key(key, head.thread)), head.position)
+
+
+def noted(event: Event) -> bytes:
+    """Return what the views over memories are told of an event that alters a memory or a space."""
+    return embedded_key(event.key) if isinstance(event, MemoryEmbedded) else event.key
 
 
 def _note_change(key: bytes, mark: Mark, writes: list[Write]) -> None:
@@ -216,7 +279,17 @@ def describe_purged(event: MemoryPurged) -> Description:
     return Description("purge", event.version)
 
 
-def describe_kept(event: ThreadGrown | TextNoted) -> Description:
+def describe_embedded(event: MemoryEmbedded) -> Description:
+    """Say what happened."""
+    return Description("embed", event.head.version)
+
+
+def describe_stripped(event: MemoryStripped) -> Description:
+    """Say what happened."""
+    return Description("strip", event.head.version)
+
+
+def describe_kept(event: ThreadGrown | TextNoted | SpaceSwept) -> Description:
     """Say what happened."""
     return Description("note", 0)
 
@@ -237,9 +310,12 @@ MEMORY_EVENTS: Final[dict[type[Event], EventFunctions]] = {
     MemoryHidden: (apply_hidden, describe_hidden),
     MemoryPruned: (apply_pruned, describe_pruned),
     MemoryPurged: (apply_purged, describe_purged),
+    MemoryEmbedded: (apply_embedded, describe_embedded),
+    MemoryStripped: (apply_stripped, describe_stripped),
 }
 THREAD_EVENTS: Final[dict[type[Event], EventFunctions]] = {ThreadGrown: (apply_head, describe_kept)}
 TEXT_EVENTS: Final[dict[type[Event], EventFunctions]] = {TextNoted: (apply_head, describe_kept)}
+DROPPED_SPACE_EVENTS: Final[dict[type[Event], EventFunctions]] = {SpaceSwept: (apply_head, describe_kept)}
 SPACE_EVENTS: Final[dict[type[Event], EventFunctions]] = {
     SpaceSet: (apply_space, describe_space),
     SpaceDropped: (apply_space_dropped, describe_space_dropped),

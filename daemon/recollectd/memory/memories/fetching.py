@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from recollectd.memory.holding import HELD_BYTES_MAX
@@ -94,13 +94,14 @@ def _held_at_once(keys: list[bytes], heads: dict[bytes, MemoryHead]) -> tuple[li
     return keys, heads
 
 
-def told(found: Found) -> Memory:
-    """Return a memory as messages carry it."""
+def told(found: Found, alive: Mapping[str, int] | None = None) -> Memory:
+    """Return a memory as messages carry it. alive: spaces whose vectors are told, by incarnation; None: no vectors."""
     subject = found.subject
     head, body = subject.head, subject.body
     vectors = None
-    if found.vectors is not None:
-        vectors = {name: stored.components for name, stored in found.vectors.items()}
+    if alive is not None:
+        beside = found.vectors or {}
+        vectors = {name: each.components for name, each in beside.items() if alive.get(name) == each.incarnation}
     return Memory(
         subject.memory_id,
         body.text,

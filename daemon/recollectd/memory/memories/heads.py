@@ -23,6 +23,7 @@ from recollectd.storage.keyspace import namespace_end, path, record_key, row_key
 SAME_TEXT_MAX: Final = 16
 
 _VECTORS_POSITION: Final = 0
+_EMBEDDED: Final = 0x80 | Kind.MEMORY
 
 
 class MemoryHead(StateHead, frozen=True):
@@ -75,6 +76,14 @@ class SpaceHead(Head, frozen=True):
     alias_of: str = ""
 
 
+class DroppedSpaceHead(Head, frozen=True):
+    """A space whose vectors still lie beside memories, until a sweep has passed them all. place: how far it is."""
+
+    name: str
+    incarnation: int
+    place: bytes = b""
+
+
 class MemoryBody(Struct, frozen=True, array_like=True, gc=False):
     """A memory's contents on disk, without vectors. Fields are only ever appended, with a default."""
 
@@ -102,6 +111,7 @@ class StoredVector(NamedTuple):
 decode_head: Final = msgspec.msgpack.Decoder(MemoryHead).decode
 decode_body: Final = msgspec.msgpack.Decoder(MemoryBody).decode
 decode_space: Final = msgspec.msgpack.Decoder(SpaceHead).decode
+decode_dropped_space: Final = msgspec.msgpack.Decoder(DroppedSpaceHead).decode
 _decode_vectors: Final = msgspec.msgpack.Decoder(dict[str, tuple[int, bytes]]).decode
 
 
@@ -120,6 +130,16 @@ def memory_key(namespace: tuple[str, ...], memory_id: str, field: str = "memory_
     return record_key(Kind.MEMORY, namespace, memory_id, field)
 
 
+def embedded_key(key: bytes) -> bytes:
+    """Return what is noted of a memory that was given a vector: its words are as they were. Do not change: on disk."""
+    return bytes((_EMBEDDED,)) + key[1:]
+
+
+def changed_memory(noted: bytes) -> tuple[bytes, bool]:
+    """Return the record key in what is noted of a memory, and whether its words may have changed."""
+    return bytes((Kind.MEMORY,)) + noted[1:], noted[0] == Kind.MEMORY
+
+
 def vectors_key(key: bytes) -> bytes:
     """Return the key of a memory's vectors among the entries."""
     return row_key(path(key), _VECTORS_POSITION)
@@ -133,6 +153,11 @@ def beside(key: bytes, kind: Kind, name: bytes) -> bytes:
 def thread_key(key: bytes, thread: str) -> bytes:
     """Return the key of the head of a conversation in a memory's namespace."""
     return beside(key, Kind.MEMORY_THREAD, thread.encode())
+
+
+def dropped_space_key(key: bytes, incarnation: int) -> bytes:
+    """Return the key of what is left of a dropped space, in the namespace of a record key."""
+    return beside(key, Kind.VECTOR_SPACE_DROPPED, f"{incarnation:020}".encode())
 
 
 def text_digest(text: str) -> bytes:

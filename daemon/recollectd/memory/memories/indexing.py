@@ -9,7 +9,14 @@ from recollectd.memory.kind import Fetch, Rows
 from recollectd.memory.memories import documents
 from recollectd.memory.memories.documents import REACH, Neighbour
 from recollectd.memory.memories.fetching import Found, found_among
-from recollectd.memory.memories.heads import MemoryHead, SpaceHead, decode_head, decode_space, thread_key
+from recollectd.memory.memories.heads import (
+    MemoryHead,
+    SpaceHead,
+    changed_memory,
+    decode_head,
+    decode_space,
+    thread_key,
+)
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.keyspace import Family, namespace_end, path, thread_row_key
 from recollectd.storage.keywords.options import Change as KeywordChange
@@ -55,11 +62,13 @@ def index(keys: Iterable[bytes], spaces: Spaces) -> Generator[Fetch, Rows, Index
         rows = yield Fetch(Family.HEADS, space_keys)
         for key, row in zip(space_keys, rows, strict=True):
             vectors += _space_changes(key, None if row is None else decode_space(row), spaces)
-    memories = [key for key in changed if key[0] == Kind.MEMORY]
-    found = yield from all_found(memories, vectors=True)
+    memories: dict[bytes, bool] = {}
+    for key, reworded in (changed_memory(each) for each in changed if each[0] != Kind.VECTOR_SPACE):
+        memories[key] = reworded or memories.get(key, False)
+    found = yield from all_found(list(memories), vectors=True)
     for key in memories:
         vectors += _vector_changes(key, found.get(key), spaces)
-    keywords = yield from _documents(memories, found)
+    keywords = yield from _documents([key for key, reworded in memories.items() if reworded], found)
     return Indexed(keywords, vectors)
 
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from recollectd.memory.kind import KindSpec
-from recollectd.memory.memories import keeping, reads, searches, spaces, writes
-from recollectd.memory.memories.events import MEMORY_EVENTS, SPACE_EVENTS, TEXT_EVENTS, THREAD_EVENTS
-from recollectd.memory.memories.heads import MemoryHead, SpaceHead, TextHead, ThreadHead
+from recollectd.memory.memories import embedding, keeping, reads, searches, spaces, writes
+from recollectd.memory.memories.events import (
+    DROPPED_SPACE_EVENTS,
+    MEMORY_EVENTS,
+    SPACE_EVENTS,
+    TEXT_EVENTS,
+    THREAD_EVENTS,
+)
+from recollectd.memory.memories.heads import DroppedSpaceHead, MemoryHead, SpaceHead, TextHead, ThreadHead
 from recollectd.protocol.messages import memories as messages
+from recollectd.protocol.messages import vector_spaces
 from recollectd.protocol.messages.fields import Kind
 
 KINDS: Final[tuple[KindSpec, ...]] = (
@@ -37,16 +44,19 @@ KINDS: Final[tuple[KindSpec, ...]] = (
     ),
     KindSpec(Kind.MEMORY_THREAD, ThreadHead, THREAD_EVENTS, {}, {}, {}),
     KindSpec(Kind.MEMORY_TEXT, TextHead, TEXT_EVENTS, {}, {}, {}),
+    KindSpec(Kind.VECTOR_SPACE_DROPPED, DroppedSpaceHead, DROPPED_SPACE_EVENTS, {}, {}, {}),
     KindSpec(
         kind=Kind.VECTOR_SPACE,
         head=SpaceHead,
         events=SPACE_EVENTS,
         follows={},
         writes={
-            messages.SpaceCreate: spaces.Create,
-            messages.SpaceDrop: spaces.Drop,
-            messages.SpaceAlias: spaces.Alias,
+            vector_spaces.SpaceCreate: spaces.Create,
+            vector_spaces.SpaceDrop: spaces.Drop,
+            vector_spaces.SpaceAlias: spaces.Alias,
+            vector_spaces.SpaceSwitch: spaces.Switch,
+            vector_spaces.SpaceEmbed: embedding.Embed,
         },
-        reads={messages.SpaceList: spaces.ListSpaces},
+        reads={vector_spaces.SpaceList: spaces.ListSpaces},
     ),
 )

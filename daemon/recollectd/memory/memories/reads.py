@@ -10,7 +10,7 @@ from msgspec import Raw
 from recollectd.memory import cursors, walks
 from recollectd.memory.holding import rows_at_once
 from recollectd.memory.kind import NEVER, Fetch, Reading, ReadOperation, Rows, View
-from recollectd.memory.memories import filters
+from recollectd.memory.memories import filters, spaces
 from recollectd.memory.memories.fetching import Found, found_among, told, told_bytes
 from recollectd.memory.memories.heads import decode_body, decode_head, memory_key
 from recollectd.memory.state.events import unpack_version
@@ -21,7 +21,13 @@ from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.keyspace import Family, path, row_key
 
 _STEP: Final = 512
+_VECTORS_STEP: Final = 64
 _VERSIONS_STEP: Final = 64
+
+
+def _step(vectors: bool) -> int:
+    """Return how many memories are fetched at once: vectors are large."""
+    return _VECTORS_STEP if vectors else _STEP
 
 
 class Get(ReadOperation[messages.MemoryGet]):
@@ -45,11 +51,12 @@ class Get(ReadOperation[messages.MemoryGet]):
         """Fetch them in steps; stop early when the reply is large enough."""
         memories: list[messages.Memory | None] = []
         size = 0
+        alive = spaces.living(view, self._keys[0]) if self.request.vectors else None
         while len(memories) < len(self._keys) and size < limits.PAGE_BYTES_MAX:
-            step = self._keys[len(memories) : len(memories) + _STEP]
+            step = self._keys[len(memories) : len(memories) + _step(self.request.vectors)]
             found = yield from found_among(step, view, vectors=self.request.vectors)
             for each in found:
-                memory = None if each is None else told(each)
+                memory = None if each is None else told(each, alive)
                 memories.append(memory)
                 size += 64 if memory is None else told_bytes(memory)
                 if size >= limits.PAGE_BYTES_MAX:
@@ -61,28 +68,56 @@ class _Matching:
     """Memories of a namespace that match a filter, in order."""
 
     def __init__(self, request: messages.MemoryList | messages.MemoryCount) -> None:
-        self.predicate = filters.parse(request.filter)
-        self._hidden = request.hidden
-        self._cursor = request.cursor
-        digest = cursors.query_digest(int(Kind.MEMORY), request.namespace, request.filter, request.hidden)
+        self._predicate = filters.parse(request.filter)
+        self._request = request
+        if request.lacking:
+            spaces.space_key(request.namespace, request.lacking, "lacking")
+        told = request.filter, request.hidden, request.lacking, request.changed_since
+        digest = cursors.query_digest(int(Kind.MEMORY), request.namespace, *told)
         self.walk = walks.plan(Kind.MEMORY, request.namespace, "")._replace(query=digest)
         self.valid_until = limits.TIME_US_MAX
+        self._space: tuple[str, int] | None = None
+
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether it can be told by a memory's vectors alone."""
+        return bool(self._request.lacking)
+
+    @property
+    def needs_contents(self) -> bool:
+        """Whether the head alone does not tell."""
+        return self._predicate is not None or self.needs_vectors
+
+    def learn(self) -> Generator[Fetch, Rows, None]:
+        """Learn which space it is that memories lack. Raises NotFound."""
+        request = self._request
+        if request.lacking:
+            name, head = yield from spaces.fetch_space(request.namespace, request.lacking, "lacking")
+            self._space = name, head.incarnation
 
     def heads(self, view: View, limit: int) -> walks.Walked:
         """Return the next heads of memories that are there."""
 
+        request = self._request
+
         def wanted(row: bytes) -> bool:
             head = decode_head(row)
-            alive = head.alive(view.time) and (self._hidden or not head.hidden)
+            alive = head.alive(view.time) and (request.hidden or not head.hidden)
             if alive and head.expires_at != NEVER:
                 self.valid_until = min(self.valid_until, head.expires_at)
-            return alive
+            return alive and head.revision > request.changed_since
 
-        return walks.page(view, self.walk, self._cursor, limit, wanted)
+        return walks.page(view, self.walk, request.cursor, limit, wanted)
 
     def matches(self, found: Found | None) -> bool:
         """Tell whether a memory is there and matches; what was there before is absent as if the walk came later."""
-        return found is not None and (self.predicate is None or self.predicate(found.subject))
+        if found is None or (self._predicate is not None and not self._predicate(found.subject)):
+            return False
+        if self._space is None:
+            return True
+        name, incarnation = self._space
+        stored = (found.vectors or {}).get(name)
+        return stored is None or stored.incarnation != incarnation
 
 
 class List(ReadOperation[messages.MemoryList]):
@@ -98,22 +133,24 @@ class List(ReadOperation[messages.MemoryList]):
     def read(self, view: View) -> Reading:
         """Walk heads, fetch contents, take what matches; a page ends by items, bytes, or memories examined."""
         request, matching = self.request, self._matching
-        examined_max = request.limit if matching.predicate is None else limits.SCAN_KEYS_EXAMINED_MAX
-        walked = matching.heads(view, examined_max)
+        yield from matching.learn()
+        walked = matching.heads(view, limits.SCAN_KEYS_EXAMINED_MAX if matching.needs_contents else request.limit)
         keys = [key for key, _ in walked.heads]
+        alive = spaces.living(view, matching.walk.prefix) if request.vectors else None
+        vectors = request.vectors or matching.needs_vectors
         memories: list[messages.Memory] = []
         size, at = 0, 0
         while at < len(keys):
-            found = yield from found_among(keys[at : at + _STEP], view, vectors=request.vectors)
+            found = yield from found_among(keys[at : at + _step(vectors)], view, vectors=vectors)
             for key, each in zip(keys[at:], found, strict=False):  # `found` is of the first keys
                 if each is not None and matching.matches(each):
-                    memories.append(told(each))
+                    memories.append(told(each, alive))
                     size += told_bytes(memories[-1])
                 if len(memories) == request.limit or size >= limits.PAGE_BYTES_MAX:
                     cursor = walks.cursor_at(view, matching.walk, key)
-                    return messages.MemoryPage(tuple(memories), cursor, matching.valid_until)
+                    return messages.MemoryPage(tuple(memories), cursor, matching.valid_until, view.position)
             at += len(found)
-        return messages.MemoryPage(tuple(memories), walked.cursor, matching.valid_until)
+        return messages.MemoryPage(tuple(memories), walked.cursor, matching.valid_until, view.position)
 
 
 class Count(ReadOperation[messages.MemoryCount]):
@@ -129,13 +166,14 @@ class Count(ReadOperation[messages.MemoryCount]):
     def read(self, view: View) -> Reading:
         """Walk heads; fetch contents only where a filter must see them."""
         matching = self._matching
+        yield from matching.learn()
         walked = matching.heads(view, limits.SCAN_KEYS_EXAMINED_MAX)
-        if matching.predicate is None:
+        if not matching.needs_contents:
             return Counted(len(walked.heads), walked.cursor, matching.valid_until)
         keys = [key for key, _ in walked.heads]
-        count, at = 0, 0
+        vectors, count, at = matching.needs_vectors, 0, 0
         while at < len(keys):
-            found = yield from found_among(keys[at : at + _STEP], view)
+            found = yield from found_among(keys[at : at + _step(vectors)], view, vectors=vectors)
             count += sum(map(matching.matches, found))
             at += len(found)
         return Counted(count, walked.cursor, matching.valid_until)

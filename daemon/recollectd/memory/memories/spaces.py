@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from typing import Any
 
 from recollectd.memory.kind import Draft, Facts, Fetch, Reading, ReadOperation, Rows, View, WriteOperation
 from recollectd.memory.memories.checks import METRICS, PRECISIONS, check_dimensions
-from recollectd.memory.memories.events import SpaceDropped, SpaceSet
-from recollectd.memory.memories.heads import SpaceHead, StoredVector, beside, decode_space
+from recollectd.memory.memories.events import SpaceDropped, SpaceSet, SpaceSwept
+from recollectd.memory.memories.heads import (
+    DroppedSpaceHead,
+    SpaceHead,
+    StoredVector,
+    beside,
+    decode_space,
+    dropped_space_key,
+)
 from recollectd.protocol import errors, limits
-from recollectd.protocol.messages import memories as messages
+from recollectd.protocol.messages import vector_spaces
 from recollectd.protocol.messages.connection import Deleted, Done
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.keyspace import Family, after_prefix, kind_prefix, split_record_key, text_bytes
@@ -37,13 +45,7 @@ def resolve(draft: Draft, key: bytes, vectors: Mapping[str, bytes], field: str) 
     found: dict[str, StoredVector] = {}
     for name, components in vectors.items():
         where = f"{field}[{name!r}]"
-        head: SpaceHead | None = draft.get(beside(key, Kind.VECTOR_SPACE, name.encode()))
-        if head is not None and head.alias_of:
-            name = head.alias_of  # the name it stands for
-            aliased = beside(key, Kind.VECTOR_SPACE, name.encode())
-            head = draft.get(aliased) if draft.knows(aliased) else None
-        if head is None:
-            raise errors.NotFound("there is no such vector space; create it first", field=where)
+        name, head = resolve_name(draft, key, name, where)
         check_dimensions(components, head, where)
         if name in found:
             raise errors.InvalidArgument("names a space that another name stands for as well", field=where)
@@ -51,12 +53,24 @@ def resolve(draft: Draft, key: bytes, vectors: Mapping[str, bytes], field: str) 
     return found
 
 
-class Create(WriteOperation[messages.SpaceCreate]):
+def resolve_name(draft: Draft, key: bytes, name: str, field: str) -> tuple[str, SpaceHead]:
+    """Return a space's own name and head, through an alias if need be. Refuses one that is not there."""
+    head: SpaceHead | None = draft.get(beside(key, Kind.VECTOR_SPACE, name.encode()))
+    if head is not None and head.alias_of:
+        name = head.alias_of
+        aliased = beside(key, Kind.VECTOR_SPACE, name.encode())
+        head = draft.get(aliased) if draft.knows(aliased) else None
+    if head is None:
+        raise errors.NotFound("there is no such vector space; create it first", field=field)
+    return name, head
+
+
+class Create(WriteOperation[vector_spaces.SpaceCreate]):
     """Creates a vector space."""
 
     __slots__ = ("_key",)
 
-    def __init__(self, request: messages.SpaceCreate) -> None:
+    def __init__(self, request: vector_spaces.SpaceCreate) -> None:
         super().__init__(request)
         self._key = space_key(request.namespace, request.name)
         self.keys = (self._key,)
@@ -87,18 +101,18 @@ class Create(WriteOperation[messages.SpaceCreate]):
         return Done()
 
 
-class Alias(WriteOperation[messages.SpaceAlias]):
-    """Lets a name stand for a space."""
+class _Naming(WriteOperation[Any]):
+    """What lets a name stand for a space."""
 
     __slots__ = ("_key", "_target")
 
-    def __init__(self, request: messages.SpaceAlias) -> None:
+    def __init__(self, request: vector_spaces.SpaceAlias | vector_spaces.SpaceSwitch) -> None:
         super().__init__(request)
         self._key = space_key(request.namespace, request.name)
         self._target = space_key(request.namespace, request.alias_of, "alias_of")
         self.keys = (self._key, self._target)
 
-    def write(self, draft: Draft) -> Done:
+    def _set(self, draft: Draft) -> None:
         """Set it; a name that is a space of its own cannot stand for another."""
         before: SpaceHead | None = draft.get(self._key)
         if before is not None and not before.alias_of:
@@ -109,35 +123,67 @@ class Alias(WriteOperation[messages.SpaceAlias]):
         head = SpaceHead(0, "", "", "", draft.time, draft.seq, draft.seq, self.request.alias_of)
         draft.put(self._key, head)
         draft.emit(SpaceSet(self._key, head))
+
+
+class Alias(_Naming):
+    """Lets a name stand for a space."""
+
+    __slots__ = ()
+
+    def write(self, draft: Draft) -> Done:
+        """Set it."""
+        self._set(draft)
         return Done()
 
 
-class Drop(WriteOperation[messages.SpaceDrop]):
+class Switch(_Naming):
+    """Lets a name stand for a space, if that has every memory's vector still."""
+
+    __slots__ = ()
+
+    def write(self, draft: Draft) -> vector_spaces.Switched:
+        """Set it unless a memory has changed."""
+        request: vector_spaces.SpaceSwitch = self.request
+        if draft.changed_since(kind_prefix(Kind.MEMORY, request.namespace), request.position):
+            return vector_spaces.Switched(False)
+        self._set(draft)
+        return vector_spaces.Switched(True)
+
+
+class Drop(WriteOperation[vector_spaces.SpaceDrop]):
     """Drops a vector space or an alias."""
 
     __slots__ = ("_key",)
     frees = True
 
-    def __init__(self, request: messages.SpaceDrop) -> None:
+    def __init__(self, request: vector_spaces.SpaceDrop) -> None:
         super().__init__(request)
         self._key = space_key(request.namespace, request.name)
         self.keys = (self._key,)
 
     def write(self, draft: Draft) -> Deleted:
         """Drop it if it is there."""
-        if draft.get(self._key) is None:
+        head: SpaceHead | None = draft.get(self._key)
+        if head is None:
             return Deleted(0)
         draft.put(self._key, None)
         draft.emit(SpaceDropped(self._key))
+        if not head.alias_of:
+            left, row = (
+                DroppedSpaceHead(self.request.name, head.incarnation),
+                dropped_space_key(self._key, head.incarnation),
+            )
+            draft.put(row, left)
+            draft.emit(SpaceSwept(row, left))
         return Deleted(1)
 
 
-class ListSpaces(ReadOperation[messages.SpaceList]):
+class ListSpaces(ReadOperation[vector_spaces.SpaceList]):
     """Lists the spaces of a namespace."""
 
     __slots__ = ("_prefix",)
 
-    def __init__(self, request: messages.SpaceList) -> None:
+    def __init__(self, request: vector_spaces.SpaceList) -> None:
         super().__init__(request)
         self._prefix = kind_prefix(Kind.VECTOR_SPACE, request.namespace)
         self.keys = None
@@ -146,7 +192,7 @@ class ListSpaces(ReadOperation[messages.SpaceList]):
         """Walk their heads: there are few."""
         yield from ()
         found = [
-            messages.Space(
+            vector_spaces.Space(
                 split_record_key(key)[2],
                 max(1, head.dimensions),
                 head.metric,
@@ -157,7 +203,14 @@ class ListSpaces(ReadOperation[messages.SpaceList]):
             )
             for key, head in heads_below(view, self._prefix)
         ]
-        return messages.Spaces(tuple(found))
+        return vector_spaces.Spaces(tuple(found))
+
+
+def living(view: View, key: bytes) -> dict[str, int]:
+    """Return the incarnations of the spaces in the namespace of a record key, by name."""
+    prefix = beside(key, Kind.VECTOR_SPACE, b"")
+    found = ((each[len(prefix) :].decode(), head) for each, head in heads_below(view, prefix))
+    return {name: head.incarnation for name, head in found if not head.alias_of}
 
 
 def heads_below(view: View, prefix: bytes) -> list[tuple[bytes, SpaceHead]]:

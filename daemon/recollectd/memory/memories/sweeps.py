@@ -1,14 +1,31 @@
-"""Pruning of memories by age."""
+"""Pruning of memories by age, and taking the vectors of dropped spaces from beside them."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Generator
+from typing import ClassVar, Final
 
-from recollectd.memory.memories.events import MemoryPruned, MemoryPurged
-from recollectd.memory.memories.heads import MemoryHead, decode_head
+from msgspec import Raw, structs
+
+from recollectd.memory.kind import Draft, Fetch, Rows, Stale, View
+from recollectd.memory.memories.events import MemoryPruned, MemoryPurged, MemoryStripped, SpaceSwept
+from recollectd.memory.memories.heads import (
+    DroppedSpaceHead,
+    MemoryHead,
+    beside,
+    decode_dropped_space,
+    decode_head,
+    pack_vectors,
+    unpack_vectors,
+    vectors_key,
+)
 from recollectd.memory.state.events import StateHead
-from recollectd.memory.state.sweeps import Prune
+from recollectd.memory.state.sweeps import Prune, Sweep
+from recollectd.protocol.messages.connection import Done
 from recollectd.protocol.messages.fields import Kind
+from recollectd.storage.keyspace import Family, after_prefix
+
+_STRIPPED: Final = 128
 
 
 class PruneMemories(Prune):
@@ -29,3 +46,57 @@ class PruneMemories(Prune):
         """Return the event that old versions are dropped."""
         assert isinstance(head, MemoryHead)
         return MemoryPruned(key, head, previous_first_version)
+
+
+class StripVectors(Sweep):
+    """Takes the vectors of dropped spaces from beside memories, so many memories at a time.
+
+    Nobody is told them any more; this gives their room back. How far it is stands with what is left of the space.
+    """
+
+    __slots__ = ("_place", "_rows", "_space")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._space = b""
+        self._place = b""
+        self._rows: dict[bytes, tuple[int, Raw | None]] = {}
+
+    def prepare(self, view: View) -> Generator[Fetch, Rows, None]:
+        """Look at the next memories in the namespace of the first space that was dropped."""
+        self._keys, self._rows = [], {}
+        kind = bytes((Kind.VECTOR_SPACE_DROPPED,))
+        dropped = view.walk(Family.HEADS, kind, after_prefix(kind), keys_max=1)
+        if not dropped:
+            return
+        self._space, left = dropped[0][0], decode_dropped_space(dropped[0][1])
+        prefix = beside(self._space, Kind.MEMORY, b"")
+        start = left.place + b"\0" if left.place else prefix
+        walked = view.walk(Family.HEADS, start, after_prefix(prefix), keys_max=_STRIPPED)
+        self._place = walked[-1][0] if len(walked) == _STRIPPED else b""
+        heads = {key: head for key, head in ((key, decode_head(row)) for key, row in walked) if head.vectors}
+        rows = yield Fetch(Family.ENTRIES, [vectors_key(key) for key in heads])
+        for (key, head), row in zip(heads.items(), rows, strict=True):
+            stored = {} if row is None else unpack_vectors(row)
+            vector = stored.get(left.name)
+            if vector is not None and vector.incarnation == left.incarnation:
+                del stored[left.name]
+                self._rows[key] = head.revision, pack_vectors(stored) if stored else None
+        self._keys = [self._space, *self._rows]
+
+    def write(self, draft: Draft) -> Done:
+        """Take them away; a memory that has changed since is looked at again."""
+        left: DroppedSpaceHead | None = draft.get(self._space)
+        if left is None:
+            return Done()
+        for key, (revision, row) in self._rows.items():
+            head: MemoryHead | None = draft.get(key)
+            if head is None or head.revision != revision:
+                raise Stale
+            stripped = structs.replace(head, vectors=row is not None)
+            draft.put(key, stripped)
+            draft.emit(MemoryStripped(key, stripped, row))
+        swept = structs.replace(left, place=self._place) if self._place else None
+        draft.put(self._space, swept)
+        draft.emit(SpaceSwept(self._space, swept))
+        return Done()

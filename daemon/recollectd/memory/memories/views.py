@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from recollectd.memory.kind import Fetch, Rows, WriteOperation
 from recollectd.memory.memories import indexing
 from recollectd.memory.memories.documents import FIELDS
+from recollectd.memory.memories.events import noted
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.heads import decode_space
 from recollectd.memory.memories.indexing import Spaces, scope_of
@@ -88,7 +89,7 @@ class MemoryViews:
     def follow(self, applied: Iterable[tuple[int, Commit]]) -> None:
         """Note what of commits just applied the views follow."""
         for number, commit in applied:
-            keys = [event.key for event in commit.events if event.key[:1] in _FOLLOWED and event.alters]
+            keys = [noted(event) for event in commit.events if event.key[:1] in _FOLLOWED and event.alters]
             if keys:
                 self.note(number, keys)
 

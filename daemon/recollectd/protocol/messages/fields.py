@@ -27,6 +27,7 @@ class Kind(IntEnum):
     MEMORY_THREAD = 5
     MEMORY_TEXT = 6
     VECTOR_SPACE = 7
+    VECTOR_SPACE_DROPPED = 8
     SETTINGS = 16
 
 

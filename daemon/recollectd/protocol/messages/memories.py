@@ -1,4 +1,4 @@
-"""Messages about semantic memories and vector spaces. Tags 96-127 (requests), 96-127 (replies)."""
+"""Messages about semantic memories. Tags 96-111 (requests), 96-111 (replies)."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ Filter = Annotated[
     str, Meta(description=f"an expression of the filter grammar, at most {limits.FILTER_BYTES_MAX} bytes; empty: all")
 ]
 Hidden = Annotated[bool, Meta(description="also what is forgotten or superseded")]
+Lacking = Annotated[
+    str, Meta(description="only memories without a vector in this vector space, or alias; empty: whatever they have")
+]
+ChangedSince = Annotated[int, Meta(ge=0, description="only memories changed behind this commit; 0: all")]
 SpaceName = Annotated[str, Meta(description=f"0 < bytes of UTF-8 <= {limits.LABEL_BYTES_MAX}")]
-Metric = Annotated[str, Meta(description="`cosine`, `dot` (inner product) or `l2`")]
-Precision = Annotated[str, Meta(description="how the index keeps components: `f32`, `bf16` or `i8`")]
-Dimensions = Annotated[int, Meta(ge=1, le=limits.VECTOR_DIMENSIONS_MAX, description="components of each vector")]
 
 
 class NewMemory(Part, frozen=True):
@@ -208,6 +209,8 @@ class MemoryList(Request, frozen=True, tag=102):
     limit: PageLimit = limits.PAGE_ITEMS_DEFAULT
     cursor: Cursor = b""
     vectors: Annotated[bool, Meta(description="with their vectors")] = False
+    lacking: Lacking = ""
+    changed_since: ChangedSince = 0
 
 
 class MemoryPage(Reply, frozen=True, tag=102):
@@ -216,6 +219,7 @@ class MemoryPage(Reply, frozen=True, tag=102):
     memories: Annotated[tuple[Memory, ...], Meta(description="in the order of the walk")]
     cursor: Cursor
     valid_until: Annotated[int, Meta(description="the earliest expiry among what was seen: for a range guard")]
+    position: Annotated[int, Meta(ge=0, description="the commit it is as of, for guards and `changed_since`")] = 0
 
 
 class MemoryCount(Request, frozen=True, tag=103):
@@ -225,6 +229,8 @@ class MemoryCount(Request, frozen=True, tag=103):
     filter: Filter = ""
     hidden: Hidden = False
     cursor: Cursor = b""
+    lacking: Lacking = ""
+    changed_since: ChangedSince = 0
 
 
 class MemoryHistory(Request, frozen=True, tag=104):
@@ -250,56 +256,6 @@ class MemoryVersions(Reply, frozen=True, tag=104):
     versions: Annotated[tuple[MemoryVersion, ...], Meta(description="newest first")]
     next_before: Annotated[int, Meta(ge=0, description="before_version for the next page; 0: no more")]
     first_version: Annotated[int, Meta(ge=0, description="the oldest version still kept; 0: no such memory")]
-
-
-class SpaceCreate(Write, frozen=True, tag=112):
-    """Creates a vector space in a namespace. Answered by `Done`; a known name is `ALREADY_EXISTS`."""
-
-    namespace: Namespace
-    name: SpaceName
-    dimensions: Dimensions
-    metric: Metric = "cosine"
-    precision: Precision = "i8"
-    model: Annotated[str, Meta(description="what made the vectors, for people")] = ""
-
-
-class SpaceList(Request, frozen=True, tag=113):
-    """Asks for the vector spaces of a namespace. Answered by `Spaces`."""
-
-    namespace: Namespace
-
-
-class Space(Part, frozen=True):
-    """One vector space, or an alias of one."""
-
-    name: SpaceName
-    dimensions: Dimensions
-    metric: Metric
-    precision: Precision
-    model: Annotated[str, Meta(description="what made the vectors")]
-    created_at: Time
-    alias_of: Annotated[str, Meta(description="the space it stands for; empty where it is one itself")] = ""
-
-
-class Spaces(Reply, frozen=True, tag=113):
-    """Answers `SpaceList`, in the order of names."""
-
-    spaces: Annotated[tuple[Space, ...], Meta(description="spaces and aliases")]
-
-
-class SpaceDrop(Write, frozen=True, tag=114):
-    """Drops a vector space with its vectors, or an alias. Answered by `Deleted`."""
-
-    namespace: Namespace
-    name: SpaceName
-
-
-class SpaceAlias(Write, frozen=True, tag=115):
-    """Lets a name stand for a space from now on; it may have stood for another one before. Answered by `Done`."""
-
-    namespace: Namespace
-    name: SpaceName
-    alias_of: SpaceName
 
 
 KEYWORD_WEIGHT_DEFAULT: Final = 3.0

@@ -31,9 +31,6 @@ from recollectd.protocol.messages.memories import (
     MemoryMarked,
     MemoryReplace,
     MemorySupersede,
-    SpaceAlias,
-    SpaceCreate,
-    SpaceDrop,
 )
 from recollectd.protocol.messages.state import (
     StateDelete,
@@ -44,6 +41,7 @@ from recollectd.protocol.messages.state import (
     StateTouch,
     StateTouched,
 )
+from recollectd.protocol.messages.vector_spaces import SpaceAlias, SpaceCreate, SpaceDrop
 
 KINDS = ", ".join(f"{kind.value} {kind.name.lower()}" for kind in Kind)
 KindField = Annotated[int, Meta(description=f"the kind of record: {KINDS}")]

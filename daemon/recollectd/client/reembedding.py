@@ -1,0 +1,103 @@
+"""Moving a namespace's memories into another vector space: their texts are embedded anew. No I/O.
+
+What is left to do is what has no vector there, so this may be interrupted anywhere and begun again, by several at once
+too. Passes over what changed meanwhile follow until nothing is left; then the name that searches use is switched, in a
+commit that is only carried out if no memory has changed since the last look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeAlias
+
+from recollectd.client.calls import Steps
+from recollectd.client.embedding import Embedding, embed
+from recollectd.client.vectors import packed_vector
+from recollectd.protocol import errors, limits
+from recollectd.protocol.messages import memories, vector_spaces
+from recollectd.protocol.messages.connection import Counted
+
+Progress: TypeAlias = Callable[[int, int], object]
+"""Told how many memories were embedded, and of how many."""
+
+_PAGE_MEMORIES: Final = 4 * limits.EMBEDDED_MAX
+_PASSES_MAX: Final = 1_000
+
+
+class Reembedding:
+    """One move: of a namespace, into a space."""
+
+    def __init__(self, namespace: tuple[str, ...], space: str, embedding: Embedding, progress: Progress | None) -> None:
+        self._namespace = namespace
+        self._space = space
+        self._embedding = embedding
+        self._progress = progress
+        self._done = self._total = 0
+
+    def steps(self, alias: str | None) -> Steps[int]:
+        """Embed what has no vector in the space, then switch the alias; the result is how many were embedded."""
+        yield from self._count()
+        since = 0
+        for _ in range(_PASSES_MAX):
+            before = self._done
+            since, looked_at = yield from self._pass(since)
+            if looked_at:
+                continue
+            if alias is None:
+                return self._done
+            request = vector_spaces.SpaceSwitch(self._namespace, alias, self._space, since)
+            reply: vector_spaces.Switched = yield request
+            if reply.switched:
+                return self._done
+            assert before == self._done
+        raise errors.TransactionConflict(f"memories change faster than {alias!r} can be switched; try again later")
+
+    def _count(self) -> Steps[None]:
+        cursor = b""
+        while True:
+            reply: Counted = yield memories.MemoryCount(
+                self._namespace, hidden=True, cursor=cursor, lacking=self._space
+            )
+            self._total, cursor = self._total + reply.count, reply.cursor
+            if not cursor:
+                break
+        self._report()
+
+    def _pass(self, since: int) -> Steps[tuple[int, int]]:
+        """Embed what lacks a vector and changed behind a position; return the one it began at, and how many it saw."""
+        position, cursor, looked_at = 0, b"", 0
+        while True:
+            page: memories.MemoryPage = yield memories.MemoryList(
+                self._namespace,
+                hidden=True,
+                limit=_PAGE_MEMORIES,
+                cursor=cursor,
+                lacking=self._space,
+                changed_since=since,
+            )
+            position = position or page.position
+            looked_at += len(page.memories)
+            for found in _chunks(page.memories):
+                yield from self._embed(found)
+            cursor = page.cursor
+            if not cursor:
+                return position, looked_at
+
+    def _embed(self, found: Sequence[memories.Memory]) -> Steps[None]:
+        made = embed(self._embedding, [each.text for each in found])
+        vectors = tuple(
+            vector_spaces.MemoryVector(each.memory_id, each.version, packed_vector(vector, "embedder"))
+            for each, vector in zip(found, made, strict=True)
+        )
+        reply: vector_spaces.Embedded = yield vector_spaces.SpaceEmbed(self._namespace, self._space, vectors)
+        self._done += sum(reply.embedded)
+        self._report()
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            self._progress(self._done, max(self._done, self._total))
+
+
+def _chunks(found: Sequence[memories.Memory]) -> Iterator[Sequence[memories.Memory]]:
+    for start in range(0, len(found), limits.EMBEDDED_MAX):
+        yield found[start : start + limits.EMBEDDED_MAX]
