@@ -55,6 +55,22 @@ def test_vector_spaces_are_listed_and_dropped(recollectd_daemon: Daemon) -> None
     assert "there was no" in run(recollectd_daemon, "vector-space", "drop", "mini")
 
 
+def test_messages_and_languages_are_searched_as_set(recollectd_daemon: Daemon) -> None:
+    told = json.loads(run(recollectd_daemon, "search-settings", "--json"))
+    assert told == {"language": "english", "stemming": True, "stop_words": True, "messages": False, "indexing": False}
+    run(recollectd_daemon, "conversation", "create", "chat")
+    run(recollectd_daemon, "conversation", "append", "chat", "user", "Die alten Häuser")
+    shown = run(recollectd_daemon, "search-settings", "--language", "german", "--messages")
+    assert "german" in shown
+    table = run(recollectd_daemon, "search", "Haus", "--among", "messages").splitlines()
+    assert "chat#0" in table[1]
+    assert "*Häuser*" in table[1]
+    hit = json.loads(run(recollectd_daemon, "search", "Haus", "--among", "both", "--json"))
+    assert (hit["memory"]["role"], hit["memory"]["conversation_id"]) == ("user", "chat")
+    run(recollectd_daemon, "search-settings", "--no-messages", "--language", "klingon", code=65)
+    assert json.loads(run(recollectd_daemon, "search-settings", "--no-messages", "--json"))["messages"] is False
+
+
 def embed(texts: list[str]) -> list[list[float]]:
     return [[float(len(text)), 1.0, 2.0] for text in texts]
 

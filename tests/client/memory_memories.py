@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from recollectd.protocol import errors
-from recollectd.protocol.messages import connection, vector_spaces
+from recollectd.protocol.messages import connection, search_settings, vector_spaces
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.fields import Reply
 
@@ -81,6 +81,12 @@ class FakeMemories:
 
     def _MemoryContext(self, request: messages.MemoryContext) -> Reply:
         return messages.ContextText("\n".join(each.text for each in self.memories.values()), tuple(self.memories), 1)
+
+    def _SearchConfigure(self, request: search_settings.SearchConfigure) -> Reply:
+        return search_settings.SearchSettings(request.language or "english", True, True, bool(request.messages), False)
+
+    def _SearchSettingsGet(self, request: search_settings.SearchSettingsGet) -> Reply:
+        return search_settings.SearchSettings("english", True, True, False, False)
 
     def _SpaceCreate(self, request: vector_spaces.SpaceCreate) -> Reply:
         self.spaces[request.name] = vector_spaces.Space(

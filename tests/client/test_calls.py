@@ -281,6 +281,8 @@ def call_all(driver: Driver) -> None:
         lambda: c.memories.list_page(),
         lambda: c.memories.history("m"),
         lambda: c.memories.search("x"),
+        lambda: c.memories.configure_search(language="german"),
+        lambda: c.memories.search_settings(),
         lambda: c.memories.context("x", tokens=10),
         lambda: c.vector_spaces.reembed("s", lambda texts: [[1.0, 2.0] for _ in texts], alias="t"),
         lambda: c.memories.delete("m"),

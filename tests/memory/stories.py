@@ -25,6 +25,7 @@ from memory.asking import (
 from memory.harness import SECOND, START, Store
 from recollectd.memory.commits import SessionsForgotten
 from recollectd.memory.kind import Draft
+from recollectd.memory.memories.rebuilding import Rebuild
 from recollectd.memory.memories.sweeps import PruneMemories, StripVectors
 from recollectd.memory.sequencer import Author
 from recollectd.memory.settings.events import HistoryPolicy
@@ -38,10 +39,12 @@ from recollectd.protocol.messages.memories import (
     MemoryReplace,
     MemorySupersede,
 )
+from recollectd.protocol.messages.search_settings import SearchConfigure
 from recollectd.protocol.messages.vector_spaces import MemoryVector, SpaceDrop, SpaceEmbed
+from recollectd.storage.keyspace import namespace_bytes
 
 SESSION: Final = START.to_bytes(8, "big") + b"sessions"
-REQUESTS: Final = 31
+REQUESTS: Final = 32
 POLICY: Final = HistoryPolicy(age_us=10 * SECOND)
 
 
@@ -58,6 +61,16 @@ class ForgetAnother(Sweep):
         return Done()
 
 
+class Unconcerned:
+    """Knows what there is to index, and has no view that must be told."""
+
+    def pending(self) -> bytes:
+        return namespace_bytes(NS)
+
+    def catch_up(self) -> None:
+        pass
+
+
 def eventful() -> Store:
     """A store in whose journal every sort of event, and a refusal, has its place."""
     store = Store(policy=POLICY)
@@ -68,6 +81,8 @@ def eventful() -> Store:
         store.apply()
         store.now += SECOND // 10
     store.run(StripVectors())
+    while store.run(Rebuild(Unconcerned())):
+        pass
     store.run(Refresh([key_of("a")]))
     store.now += 7 * SECOND
     store.run(Expire())
@@ -111,5 +126,6 @@ def _requests() -> list[Any]:
         MemoryReplace(NS, memory("It pours", "p")),
         SpaceEmbed(NS, "mini", (MemoryVector("p", 2, vector(1, 2)),)),
         SpaceDrop(NS, "mini"),
+        SearchConfigure(NS, "german", messages=True),
         batch(put("t", 3), put("t", 4, if_version=99), append("l", "x")),
     ]

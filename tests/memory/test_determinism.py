@@ -146,6 +146,7 @@ def test_every_event_can_be_told_in_words(store: Store) -> None:
         "drop",
         "embed",
         "strip",
+        "index",
         "note",
     }
     fields = {"event", "kind", "namespace", "key", "operation", "version", "data_bytes"}

@@ -26,6 +26,7 @@ from recollectd.memory.memories import events as memories
 from recollectd.memory.memories import heads
 from recollectd.memory.sessions import Sessions
 from recollectd.memory.settings import events as settings
+from recollectd.memory.settings import search as search_settings
 from recollectd.memory.state import events as state
 from recollectd.protocol import table
 from recollectd.protocol.messages.fields import Kind
@@ -55,6 +56,8 @@ MEMORY_HEAD: Final = heads.MemoryHead(
 MEMORY_BODY: Final = heads.MemoryBody(
     "Ada likes tea", "fact", raw({"n": 1}), 0.5, True, AT - 1, (52.5, 13.4), ("m-1",), "c"
 )
+SETTINGS: Final = search_settings.settings_key(NS)
+SEARCH_HEAD: Final = search_settings.SearchHead("german", False, False, True, 71, "memories", MEMORY, True)
 SPACE_HEAD: Final = heads.SpaceHead(384, "cosine", "i8", "a model", AT, 70, 71, "other")
 
 EVENTS: Final[tuple[Event, ...]] = (
@@ -68,7 +71,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     logs.Deleted(LOG, 3, 9),
     conversations.Created(CHAT, CHAT_HEAD),
     conversations.MessagesAppended(CHAT, CHAT_HEAD, 0, MESSAGES, (0,), AT // 1_000_000),
-    conversations.ConversationDeleted(CHAT, 0, 2, 12, AT // 1_000_000, True),
+    conversations.ConversationDeleted(CHAT, 0, 2, 12, AT // 1_000_000, True, True),
     memories.MemoryWritten(MEMORY, MEMORY_HEAD, raw(["text"]), raw({"mini": [3, b"\0\0\x80\x3f"]}), AT + 4, 1),
     memories.MemoryRemoved(MEMORY, MEMORY_HEAD, True, AT + 4, 1),
     memories.MemoryHidden(MEMORY, MEMORY_HEAD),
@@ -82,6 +85,8 @@ EVENTS: Final[tuple[Event, ...]] = (
     memories.SpaceDropped(keyspace.kind_prefix(Kind.VECTOR_SPACE, NS, "mini")),
     memories.SpaceSwept(heads.dropped_space_key(MEMORY, 70), heads.DroppedSpaceHead("mini", 70, MEMORY)),
     settings.SettingsChanged(keyspace.kind_prefix(Kind.SETTINGS, NS), settings.HistoryPolicy(3, 4)),
+    search_settings.SearchConfigured(SETTINGS, SEARCH_HEAD),
+    search_settings.SearchRebuilt(SETTINGS, SEARCH_HEAD, (MEMORY, keyspace.messages_key(CHAT, 3, 4))),
     SessionsForgotten(b"", (SESSION,)),
 )
 
@@ -111,6 +116,8 @@ def keys() -> dict[str, bytes]:
         "vectors": heads.vectors_key(MEMORY),
         "place in a conversation": keyspace.thread_row_key(keyspace.path(heads.thread_key(MEMORY, "c")), 4),
         "change": keyspace.change_key(77, MEMORY),
+        "messages": keyspace.messages_key(CHAT, 3, 4),
+        "search settings": SETTINGS,
         "embedded": heads.embedded_key(MEMORY),
         "dropped space": heads.dropped_space_key(MEMORY, 70),
         "prefix": keyspace.kind_prefix(Kind.STATE, NS, "k\0"),
@@ -135,6 +142,7 @@ def rows() -> dict[str, bytes]:
         "memory head": table.encode(MEMORY_HEAD),
         "memory": table.encode(MEMORY_BODY),
         "vectors": bytes(heads.pack_vectors({"mini": heads.StoredVector(3, b"\0\0\x80\x3f")})),
+        "search settings": table.encode(SEARCH_HEAD),
         "dropped space": table.encode(heads.DroppedSpaceHead("mini", 70, MEMORY)),
         "conversation of memories": table.encode(heads.ThreadHead(5)),
         "memories of a text": table.encode(heads.TextHead(("m", "n"))),
@@ -196,6 +204,7 @@ def test_golden_rows_decode(golden: dict[str, Any]) -> None:
     assert heads.decode_head(held["memory head"]) == MEMORY_HEAD
     assert heads.decode_body(held["memory"]) == MEMORY_BODY
     assert heads.decode_space(held["space head"]) == SPACE_HEAD
+    assert search_settings.decode_head(held["search settings"]) == SEARCH_HEAD
     assert heads.decode_dropped_space(held["dropped space"]) == heads.DroppedSpaceHead("mini", 70, MEMORY)
     assert heads.unpack_vectors(held["vectors"]) == {"mini": (3, b"\0\0\x80\x3f")}
     assert conversations.decode_head(held["conversation head"]) == CHAT_HEAD
@@ -230,6 +239,7 @@ def test_every_event_and_head_has_an_example_that_sets_every_field() -> None:
             heads.ThreadHead(5),
             heads.TextHead(("m",)),
             heads.DroppedSpaceHead("mini", 70, MEMORY),
+            SEARCH_HEAD,
             MESSAGES[0],
             settings.HistoryPolicy(3, 4),
         ),
@@ -269,6 +279,8 @@ def test_tags_stay_as_they_are() -> None:
         33: "MessagesAppended",
         34: "ConversationDeleted",
         64: "SettingsChanged",
+        65: "SearchConfigured",
+        66: "SearchRebuilt",
         96: "MemoryWritten",
         97: "MemoryRemoved",
         98: "MemoryHidden",

@@ -13,6 +13,7 @@ from recollectd.protocol.messages import (
     fields,
     logs,
     memories,
+    search_settings,
     state,
     transactions,
     vector_spaces,
@@ -78,6 +79,7 @@ MEMORY: Final = memories.Memory(
     LATER + 3,
     "fact-2",
     {"mini": VECTOR},
+    "user",
 )
 SEARCH: Final = memories.MemorySearch(
     NAMESPACE,
@@ -98,6 +100,7 @@ SEARCH: Final = memories.MemorySearch(
     0.25,
     0.5,
     b"cursor",
+    "both",
 )
 RECORD_GUARD: Final = transactions.RecordGuard(1, NAMESPACE, "profile", 77)
 RANGE_GUARD: Final = transactions.RangeGuard(2, NAMESPACE, 70, LATER)
@@ -146,6 +149,8 @@ REQUESTS: Final[tuple[fields.Message, ...]] = (
     memories.MemoryHistory(NAMESPACE, "fact-1", 3, 9),
     SEARCH,
     memories.MemoryContext(SEARCH, 500, 2),
+    search_settings.SearchConfigure(NAMESPACE, "german", False, False, True),
+    search_settings.SearchSettingsGet(NAMESPACE),
     vector_spaces.SpaceCreate(NAMESPACE, "mini", 2, "dot", "f32", "a model"),
     vector_spaces.SpaceList(NAMESPACE),
     vector_spaces.SpaceDrop(NAMESPACE, "mini"),
@@ -216,6 +221,7 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
         b"cursor",
     ),
     memories.ContextText("[2026-01-31] Ada likes tea", ("fact-1",), 7),
+    search_settings.SearchSettings("german", False, False, True, True),
     vector_spaces.Embedded((True, False)),
     vector_spaces.Switched(True),
     vector_spaces.Spaces((vector_spaces.Space("mini", 2, "dot", "f32", "a model", AT, "other"),)),

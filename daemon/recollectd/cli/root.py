@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "conversation": "commands.conversation:conversation",
         "memory": "commands.memory:memory",
         "search": "commands.memory:search",
+        "search-settings": "commands.memory:search_settings",
         "vector-space": "commands.vector_space:vector_space",
         "namespaces": "commands.daemon:namespaces",
     },

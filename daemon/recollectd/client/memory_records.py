@@ -70,6 +70,7 @@ def memory_of(wire: messages.Memory) -> Memory:
         optional_iso_time(wire.superseded_at),
         wire.superseded_by,
         unpacked_vectors(wire.vectors),
+        wire.role,
     )
 
 

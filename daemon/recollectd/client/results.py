@@ -207,7 +207,10 @@ class StoredMemory(Struct, frozen=True, omit_defaults=True):
 
 
 class Memory(Struct, frozen=True, omit_defaults=True):
-    """A memory. position: its place in its conversation, from 0; vectors: by space, None where not asked for."""
+    """A memory, or a message of a conversation that a search found: that has a `role`, and `message` as its kind.
+
+    position: its place in its conversation, from 0; vectors: by space, None where not asked for.
+    """
 
     memory_id: str
     text: str
@@ -228,6 +231,7 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     superseded_at: str | None = None
     superseded_by: str | None = None
     vectors: dict[str, list[float]] | None = None
+    role: str = ""
 
 
 class MemoryPage(Struct, frozen=True):
@@ -245,6 +249,16 @@ class MemoryVersion(Struct, frozen=True):
     memory: NewMemory | None
 
 
+class SearchSettings(Struct, frozen=True):
+    """How a namespace is searched by words. indexing: something is being indexed anew, which searches wait for."""
+
+    language: str
+    stemming: bool
+    stop_words: bool
+    messages: bool
+    indexing: bool
+
+
 class ScoreDetail(Struct, frozen=True):
     """What one arm of a search said of a result: `keyword`, or a vector space.
 
@@ -260,13 +274,18 @@ class ScoreDetail(Struct, frozen=True):
 
 
 class ScoreDetails(Struct, frozen=True):
-    """How a score came to be: the weighted mean of the arms' normalised scores plus `neighbours`, times the factors."""
+    """How a score came to be: the weighted mean of the arms' normalised scores plus `neighbours`, times the factors.
+
+    reranker: the score of the caller's reranker, which the results are ordered by; first_score: that of the search.
+    """
 
     arms: list[ScoreDetail]
-    neighbours: float
-    speaker: float
-    recency: float
-    importance: float
+    neighbours: float = 0.0
+    speaker: float = 1.0
+    recency: float = 1.0
+    importance: float = 1.0
+    reranker: float | None = None
+    first_score: float | None = None
 
 
 class MemoryHit(Struct, frozen=True, omit_defaults=True):

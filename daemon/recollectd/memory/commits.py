@@ -15,7 +15,7 @@ from recollectd.memory import conversations, logs, memories, settings, state
 from recollectd.memory.kind import Apply, Description, Event, Follow, KindSpec
 from recollectd.protocol import table
 
-KINDS: Final[tuple[KindSpec, ...]] = (state.KIND, logs.KIND, conversations.KIND, *memories.KINDS, settings.KIND)
+KINDS: Final[tuple[KindSpec, ...]] = (state.KIND, logs.KIND, conversations.KIND, *memories.KINDS, *settings.KINDS)
 
 
 class SessionsForgotten(Event, frozen=True, tag=80):

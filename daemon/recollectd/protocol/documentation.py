@@ -18,6 +18,7 @@ from recollectd.protocol.messages import (
     fields,
     logs,
     memories,
+    search_settings,
     state,
     transactions,
     vector_spaces,
@@ -29,6 +30,7 @@ SECTIONS: Final = (
     ("Logs", logs),
     ("Conversations", conversations),
     ("Memories", memories),
+    ("How a namespace is searched", search_settings),
     ("Vector spaces", vector_spaces),
     ("Transactions, batches, watches", transactions),
 )

@@ -17,6 +17,7 @@ from recollectd.config.tree import Config
 from recollectd.journal.interface import Journal
 from recollectd.memory.commits import SessionsForgotten
 from recollectd.memory.kind import Draft, WriteOperation
+from recollectd.memory.memories.rebuilding import Rebuild
 from recollectd.memory.memories.sweeps import PruneMemories, StripVectors
 from recollectd.memory.memories.views import MemoryViews
 from recollectd.memory.sequencer import THE_DAEMON
@@ -198,6 +199,8 @@ class Chores:
             for sweep in sweeps:
                 await self._run(sweep)
             while await self._run(StripVectors()):
+                pass
+            while await self._run(Rebuild(self._memories)):
                 pass
 
     async def _forget(self) -> None:

@@ -147,8 +147,9 @@ class Daemon:
         self._assemble_outside()
 
     def _follow_with_memories(self, last_seq: int, applied: list[Pending]) -> None:
-        # What native code wrote changes no memory: it is not decoded for this.
-        self.memories.follow((item.seq, item.commit) for item in applied if isinstance(item, PendingTicket))
+        # What native code wrote changes no memory: it is decoded only where messages are searched.
+        every = self.memories.follows_messages
+        self.memories.follow((item.seq, item.commit) for item in applied if every or isinstance(item, PendingTicket))
 
     def _make_hot_path(self) -> HotPath:
         options = self.config.server

@@ -67,6 +67,8 @@ INDEX_SESSION: Final = b"\x84"
 INDEX_THREAD: Final = b"\x85"
 INDEX_CHANGE: Final = b"\x86"
 
+MESSAGES_MARK: Final = b"\x83"  # no label of a namespace is so long: apart from record keys and from namespaces
+
 _U64: Final = struct.Struct(">Q")
 _U64_LITTLE: Final = struct.Struct("<Q")
 _U64_MAX: Final = 2**64 - 1
@@ -227,6 +229,18 @@ def thread_row_key(record_path: bytes, position: int) -> bytes:
 def change_key(seq: int, key: bytes) -> bytes:
     """Return the key that says that a commit changed a record which the views over memories follow."""
     return INDEX_CHANGE + _U64.pack(seq) + key
+
+
+def messages_key(key: bytes, first: int, to: int) -> bytes:
+    """Return what stands in a change row for messages first ... to - 1 of a conversation, from its record key."""
+    return MESSAGES_MARK + key[1:] + _U64.pack(first) + _U64.pack(to)
+
+
+def split_messages_key(noted: bytes) -> tuple[bytes, int, int]:
+    """Return the record key of a conversation, and which of its messages are meant."""
+    first: int = _U64.unpack(noted[-16:-8])[0]
+    to: int = _U64.unpack(noted[-8:])[0]
+    return bytes((Kind.CONVERSATION,)) + noted[1:-16], first, to
 
 
 def split_change_key(key: bytes) -> tuple[int, bytes]:

@@ -15,7 +15,7 @@ from recollectd.protocol import errors
 
 if TYPE_CHECKING:
     from recollectd.client import Client
-    from recollectd.client.results import MemoryHit
+    from recollectd.client.results import Memory, MemoryHit
 
 _TEXT_WIDTH_MIN = 20
 
@@ -139,6 +139,13 @@ def delete(client: Client, memory_id: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 1_000), default=10, show_default=True, help="At most so many.")
 @click.option("--as-of", type=time, metavar="TIME", help="What was known then.")
 @click.option("--hidden", is_flag=True, help="Also what is forgotten or superseded.")
+@click.option(
+    "--among",
+    type=click.Choice(("memories", "messages", "both")),
+    default="memories",
+    show_default=True,
+    help="Messages are those of conversations.",
+)
 @with_json
 @with_namespace
 @with_client
@@ -150,11 +157,19 @@ def search(
     limit: int,
     as_of: datetime | None,
     hidden: bool,
+    among: Any,
     as_json: bool,
 ) -> None:
     """Search memories by the words of TEXT, by vectors, or both; the best first, with how the scores came to be."""
     found = client.memories.search(
-        text, vectors=_vectors(vector), filter=filter, limit=limit, as_of=as_of, hidden=hidden, explain=True
+        text,
+        vectors=_vectors(vector),
+        filter=filter,
+        limit=limit,
+        as_of=as_of,
+        hidden=hidden,
+        explain=True,
+        among=among,
     )
     if as_json:
         for hit in found.hits:
@@ -162,9 +177,14 @@ def search(
         return
     width = max(line_width() - 60, _TEXT_WIDTH_MIN) if line_width() else 0
     print_table(
-        ((f"{hit.score:.3f}", _arms(hit), hit.memory.memory_id, _highlighted(hit, width)) for hit in found.hits),
+        ((f"{hit.score:.3f}", _arms(hit), _name(hit.memory), _highlighted(hit, width)) for hit in found.hits),
         ("score", "arms (rank)", "memory", "text"),
     )
+
+
+def _name(memory: Memory) -> str:
+    """Return the id of a memory; of a message, where it is."""
+    return f"{memory.conversation_id}#{memory.position}" if memory.role else memory.memory_id
 
 
 def _arms(hit: MemoryHit) -> str:
@@ -185,3 +205,41 @@ def _highlighted(hit: MemoryHit, width: int) -> str:
 def _shortened(text: str, width: int) -> str:
     line = " ".join(text.split())
     return line if not width or len(line) <= width else line[: width - 1] + "…"
+
+
+@click.command("search-settings")
+@click.option("--language", help="Of texts and queries: english, german, ...; or none.")
+@click.option("--stemming/--no-stemming", default=None, help="Whether forms of a word are one.")
+@click.option("--stop-words/--no-stop-words", default=None, help="Whether words that say nothing are left out.")
+@click.option("--messages/--no-messages", default=None, help="Whether messages of conversations are found, too.")
+@with_json
+@with_namespace
+@with_client
+def search_settings(
+    client: Client,
+    language: str | None,
+    stemming: bool | None,
+    stop_words: bool | None,
+    messages: bool | None,
+    as_json: bool,
+) -> None:
+    """Show, or with options set, how the namespace is searched by words."""
+    given = {"language": language, "stemming": stemming, "stop_words": stop_words, "messages": messages}
+    if any(value is not None for value in given.values()):
+        told = client.memories.configure_search(
+            language=language, stemming=stemming, stop_words=stop_words, messages=messages
+        )
+    else:
+        told = client.memories.search_settings()
+    if as_json:
+        print_json(told)
+        return
+    yes = {True: "yes", False: "no"}
+    rows = (
+        ("language", told.language),
+        ("stemming", yes[told.stemming]),
+        ("stop words", yes[told.stop_words]),
+        ("messages", yes[told.messages]),
+        ("being indexed", yes[told.indexing]),
+    )
+    print_table(rows, ("setting", "is"))

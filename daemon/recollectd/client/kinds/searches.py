@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from recollectd.client.arguments import whole
-from recollectd.client.calls import Call, Calls, Style, ask, query
+from recollectd.client.calls import Call, Calls, Style, ask, operation, query
 from recollectd.client.embedding import Embedding, embed_query
 from recollectd.client.memory_records import memory_of
-from recollectd.client.results import MemoryContext, MemoryHit, MemoryHits, ScoreDetail, ScoreDetails
+from recollectd.client.reranking import Reranker, Reranking, reranking_of
+from recollectd.client.results import MemoryContext, MemoryHit, MemoryHits, ScoreDetail, ScoreDetails, SearchSettings
 from recollectd.client.times import Moment, duration_us, optional_time_us
 from recollectd.client.vectors import Vector, packed_vectors
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import memories as messages
+from recollectd.protocol.messages import search_settings as settings
 
+Among: TypeAlias = Literal["memories", "messages", "both"]
 Mode: TypeAlias = Literal["keyword", "vector", "hybrid"]
 
 
@@ -46,6 +50,9 @@ class Searches(Calls[Style]):
         neighbours: float = messages.NEIGHBOURS_DEFAULT,
         speaker: float = messages.SPEAKER_DEFAULT,
         cursor: bytes = b"",
+        among: Among = "memories",
+        reranker: Reranker | None = None,
+        candidates: int = 50,
     ) -> Call[MemoryHits]:
         """Return the memories that fit best, the best first.
 
@@ -53,38 +60,23 @@ class Searches(Calls[Style]):
         client's embedder makes one of the text. weights: of `keyword` (3) and of vector spaces (1 each). filter: the
         only memories that count, in any arm. mode: without one, by what is given. as_of: what was known at a time.
         min_score: the least score; hidden: also what is forgotten or superseded; exact: nothing nearer may be missed;
-        explain: with score_details and highlights.
+        explain: with score_details and highlights. among: `messages` of the namespace's conversations, which have a
+        `role`, or `both` in one ranking (see `configure_search`).
 
         Beside the arms: recency_half_life: seconds of age that halve a score; importance_weight: 0 to 1; diversity:
         0 to 1, how much to prefer what differs from better results; neighbours: the part of its score that a memory
         gives to those next to it in its conversation; speaker: how much more counts what was said (`Name: ...`) by
         the only one whom the text names; 0 turns each off. cursor: what the page before gave.
+
+        reranker: called with the text and the best `candidates`, gives a score for each; the best `limit` by these are
+        returned, with `score_details.reranker` and `first_score`.
         """
-        request = self._search(
-            text,
-            vector,
-            vectors,
-            weights,
-            mode,
-            filter=filter,
-            limit=whole(limit, "limit", least=1, most=limits.SEARCH_RESULTS_MAX),
-            as_of=optional_time_us(as_of, "as_of"),
-            min_score=float(min_score),
-            hidden=hidden,
-            exact=exact,
-            explain=explain,
-            recency_half_life_us=duration_us(recency_half_life, "recency_half_life") or 0,
-            importance_weight=float(importance_weight),
-            diversity=float(diversity),
-            neighbours=float(neighbours),
-            speaker=float(speaker),
-            cursor=cursor,
-        )
-
-        def hits(reply: messages.MemoryResults) -> MemoryHits:
-            return MemoryHits([_hit(each, explain=explain) for each in reply.results], reply.cursor)
-
-        return ask(request, hits)
+        reranking = reranking_of(reranker, text, limit, candidates, cursor)
+        told = self._told(filter, limit if reranking is None else reranking.candidates, as_of, min_score, among)
+        factors = _factors(recency_half_life, importance_weight, diversity, neighbours, speaker)
+        told |= {"hidden": hidden, "exact": exact, "explain": explain, "cursor": cursor, **factors}
+        request = self._search(text, vector, vectors, weights, mode, told)
+        return ask(request, partial(_hits, explain=explain, reranking=reranking))
 
     @query
     def context(
@@ -100,29 +92,54 @@ class Searches(Calls[Style]):
         as_of: Moment | None = None,
         min_score: float = 0.0,
         beside: int = 1,
+        among: Among = "memories",
     ) -> Call[MemoryContext]:
         """Return the best results and what was said beside them as one text of at most `tokens` tokens.
 
         Four characters are counted as a token. beside: how many memories before and behind each result, of its
         conversation; the other arguments are those of `search`.
         """
-        request = self._search(
-            text,
-            vector,
-            vectors,
-            None,
-            mode,
-            filter=filter,
-            limit=whole(limit, "limit", least=1, most=limits.SEARCH_RESULTS_MAX),
-            as_of=optional_time_us(as_of, "as_of"),
-            min_score=float(min_score),
-        )
+        told = self._told(filter, limit, as_of, min_score, among)
+        request = self._search(text, vector, vectors, None, mode, told)
         whole(tokens, "tokens", least=1, most=limits.CONTEXT_TOKENS_MAX)
         whole(beside, "beside", most=8)
         return ask(
             messages.MemoryContext(request, tokens, beside),
             lambda reply: MemoryContext(reply.text, reply.memory_ids, reply.tokens),
         )
+
+    @operation
+    def configure_search(
+        self,
+        *,
+        language: str | None = None,
+        stemming: bool | None = None,
+        stop_words: bool | None = None,
+        messages: bool | None = None,
+    ) -> Call[SearchSettings]:
+        """Set how this namespace is searched by words, and return its settings; what is None stays as it is.
+
+        language: that of the texts, such as `english` or `german` (Snowball's), or `none`; stemming: forms of a word
+        are one; stop_words: words that say nothing are left out; messages: those of conversations are found by
+        `search(among="messages")`. What was indexed otherwise is indexed anew, and searches wait for that.
+        """
+        return ask(settings.SearchConfigure(self.namespace, language, stemming, stop_words, messages), _settings)
+
+    @query
+    def search_settings(self) -> Call[SearchSettings]:
+        """Return how this namespace is searched."""
+        return ask(settings.SearchSettingsGet(self.namespace), _settings)
+
+    @staticmethod
+    def _told(filter: str, limit: int, as_of: Moment | None, min_score: float, among: Among) -> dict[str, Any]:
+        """Return what every search tells."""
+        return {
+            "filter": filter,
+            "limit": whole(limit, "limit", least=1, most=limits.SEARCH_RESULTS_MAX),
+            "as_of": optional_time_us(as_of, "as_of"),
+            "min_score": float(min_score),
+            "among": among,
+        }
 
     def _search(
         self,
@@ -131,7 +148,7 @@ class Searches(Calls[Style]):
         vectors: Mapping[str, Vector] | None,
         weights: Mapping[str, float] | None,
         mode: Mode | None,
-        **told: Any,
+        told: dict[str, Any],
     ) -> messages.MemorySearch:
         if not isinstance(text, str):
             raise errors.InvalidArgument(f"must be text, not {type(text).__name__}", field="text")
@@ -140,7 +157,7 @@ class Searches(Calls[Style]):
             if vectors is not None or embedding is None:
                 raise errors.InvalidArgument("goes with an embedder's space alone; use vectors", field="vector")
             vectors = {embedding.space: vector}
-        elif vectors is None and embedding is not None and text and mode != "keyword":
+        elif vectors is None and embedding is not None and text and mode != "keyword" and told["among"] != "messages":
             vectors = embed_query(embedding, text)
         return messages.MemorySearch(
             self.namespace,
@@ -150,6 +167,33 @@ class Searches(Calls[Style]):
             mode=mode or "",
             **told,
         )
+
+
+def _factors(
+    recency_half_life: float | None, importance_weight: float, diversity: float, neighbours: float, speaker: float
+) -> dict[str, Any]:
+    return {
+        "recency_half_life_us": duration_us(recency_half_life, "recency_half_life") or 0,
+        "importance_weight": float(importance_weight),
+        "diversity": float(diversity),
+        "neighbours": float(neighbours),
+        "speaker": float(speaker),
+    }
+
+
+def _hits(reply: messages.MemoryResults, *, explain: bool, reranking: Reranking | None) -> MemoryHits:
+    found = [_hit(each, explain=explain) for each in reply.results]
+    return MemoryHits(found, reply.cursor) if reranking is None else MemoryHits(reranking.ordered(found), b"")
+
+
+def _settings(reply: settings.SearchSettings) -> SearchSettings:
+    return SearchSettings(
+        reply.language,
+        stemming=reply.stemming,
+        stop_words=reply.stop_words,
+        messages=reply.messages,
+        indexing=reply.indexing,
+    )
 
 
 def _hit(wire: messages.MemoryResult, *, explain: bool) -> MemoryHit:

@@ -19,8 +19,10 @@ from recollectd.storage.keyspace import (
     Family,
     Write,
     after_prefix,
+    change_key,
     last_use_key,
     message_id_prefix,
+    messages_key,
     pack_number,
     path,
     row_key,
@@ -79,13 +81,14 @@ class MessagesAppended(Event, frozen=True, tag=33):
 
 
 class ConversationDeleted(Event, frozen=True, tag=34):
-    """The conversation was deleted."""
+    """The conversation was deleted. searched: its messages may be in the keyword view."""
 
     first: int
     next: int
     incarnation: int
     used_second: int
     named: bool
+    searched: bool = False
 
 
 def apply_created(event: Created, mark: Mark, writes: list[Write]) -> None:
@@ -120,6 +123,9 @@ def apply_conversation_deleted(event: ConversationDeleted, mark: Mark, writes: l
     if event.named:  # ranges of nothing would slow down reads all the same
         writes.append((DELETE_RANGE, Family.INDEX, ids, after_prefix(ids)))
     writes.append((DELETE, Family.INDEX, last_use_key(event.key, event.used_second), b""))
+    if event.searched:  # appends are found by heads that are newer than the view; what is gone has no head
+        noted = messages_key(event.key, event.first, event.next)
+        writes.append((PUT, Family.INDEX, change_key(mark.seq, noted), b""))
 
 
 def describe_created(event: Created) -> Description:

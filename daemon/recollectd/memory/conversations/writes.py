@@ -15,6 +15,7 @@ from recollectd.memory.conversations.events import (
     MessagesAppended,
 )
 from recollectd.memory.kind import Draft, Facts, WriteOperation
+from recollectd.memory.settings.search import SearchHead, settings_key
 from recollectd.memory.values import check_metadata
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import connection
@@ -144,16 +145,22 @@ class Append(WriteOperation[messages.ConversationAppend]):
 class Delete(WriteOperation[messages.ConversationDelete]):
     """Deletes a conversation."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "_settings_key")
     frees = True
 
     def __init__(self, request: messages.ConversationDelete) -> None:
         super().__init__(request)
+        self._settings_key = settings_key(request.namespace)
         self._key = record_key(Kind.CONVERSATION, request.namespace, request.conversation_id, "conversation_id")
         self.keys = (self._key,)
 
+    def needs(self, facts: Facts) -> Sequence[bytes]:
+        """Return the head, and how the namespace is searched."""
+        return self._key, self._settings_key
+
     def write(self, draft: Draft) -> connection.Deleted:
         """Delete if there is one."""
+        settings: SearchHead | None = draft.get(self._settings_key)
         head: ConversationHead | None = draft.get(self._key)
         if head is None:
             return connection.Deleted(0)
@@ -161,6 +168,14 @@ class Delete(WriteOperation[messages.ConversationDelete]):
         if head.incarnation == draft.seq:  # as would be a life that this commit gives it after this one
             draft.withdraw(message_id_prefix(path(self._key), head.incarnation))
         draft.emit(
-            ConversationDeleted(self._key, head.first, head.next, head.incarnation, head.used_second, head.named)
+            ConversationDeleted(
+                self._key,
+                head.first,
+                head.next,
+                head.incarnation,
+                head.used_second,
+                head.named,
+                settings is not None and settings.indexed,
+            )
         )
         return connection.Deleted(1)

@@ -123,6 +123,7 @@ def told(found: Found, alive: Mapping[str, int] | None = None) -> Memory:
         optional_time(head.superseded_at),
         head.superseded_by or None,
         vectors,
+        subject.role,
     )
 
 

@@ -33,10 +33,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Subject:
     """A memory as filters see it."""
 
-    __slots__ = ("_metadata", "body", "head", "memory_id")
+    __slots__ = ("_metadata", "body", "head", "memory_id", "role")
 
-    def __init__(self, memory_id: str, head: MemoryHead, body: MemoryBody) -> None:
+    def __init__(self, memory_id: str, head: MemoryHead, body: MemoryBody, role: str = "") -> None:
         self.memory_id = memory_id
+        self.role = role  # of a message; a memory has none
         self.head = head
         self.body = body
         self._metadata: Any = _ABSENT
@@ -71,6 +72,7 @@ _FIELDS: Final[dict[str, _Read]] = {
     "conversation_id": lambda subject: _told(subject.body.conversation_id),
     "derived_from": lambda subject: list(subject.body.derived_from),
     "version": lambda subject: subject.head.version,
+    "role": lambda subject: subject.role or _ABSENT,
     "place": lambda subject: _ABSENT if subject.body.place is None else list(subject.body.place),
     "metadata": lambda subject: subject.metadata,
 }

@@ -17,6 +17,7 @@ from recollectd.memory.memories.heads import (
     decode_space,
     thread_key,
 )
+from recollectd.memory.memories.scopes import SearchScopes
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.keyspace import Family, namespace_end, path, thread_row_key
 from recollectd.storage.keywords.options import Change as KeywordChange
@@ -53,8 +54,8 @@ def scope_of(key: bytes) -> bytes:
     return key[1 : namespace_end(key)]
 
 
-def index(keys: Iterable[bytes], spaces: Spaces) -> Generator[Fetch, Rows, Indexed]:
-    """Read what changed and return what the views must know; `spaces` is brought along."""
+def index(keys: Iterable[bytes], spaces: Spaces, scopes: SearchScopes) -> Generator[Fetch, Rows, Indexed]:
+    """Read what changed and return what the views must know, messages apart; spaces and scopes are brought along."""
     changed = list(dict.fromkeys(keys))
     vectors: list[VectorChange] = []
     space_keys = [key for key in changed if key[0] == Kind.VECTOR_SPACE]
@@ -62,8 +63,11 @@ def index(keys: Iterable[bytes], spaces: Spaces) -> Generator[Fetch, Rows, Index
         rows = yield Fetch(Family.HEADS, space_keys)
         for key, row in zip(space_keys, rows, strict=True):
             vectors += _space_changes(key, None if row is None else decode_space(row), spaces)
+    settings = [key for key in changed if key[0] == Kind.SEARCH_SETTINGS]
+    if settings:
+        yield from scopes.learn(settings)
     memories: dict[bytes, bool] = {}
-    for key, reworded in (changed_memory(each) for each in changed if each[0] != Kind.VECTOR_SPACE):
+    for key, reworded in (changed_memory(each) for each in changed if each[0] & 0x7F == Kind.MEMORY):
         memories[key] = reworded or memories.get(key, False)
     found = yield from all_found(list(memories), vectors=True)
     for key in memories:

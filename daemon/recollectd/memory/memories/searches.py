@@ -9,11 +9,12 @@ from msgspec import structs
 
 from recollectd.memory import cursors
 from recollectd.memory.kind import Fetch, Reading, ReadOperation, Rows, View
-from recollectd.memory.memories import filters
+from recollectd.memory.memories import filters, said
+from recollectd.memory.memories.among import SearchAmong, check_among
 from recollectd.memory.memories.fetching import Found, found_among, told, told_bytes
 from recollectd.memory.memories.fusion import Candidate
 from recollectd.memory.memories.heads import thread_key
-from recollectd.memory.memories.searching import Search, check_search
+from recollectd.memory.memories.searching import check_search
 from recollectd.protocol import errors, limits, table
 from recollectd.protocol.messages import memories as messages
 from recollectd.storage.keyspace import Family, namespace_end, pack_u64, path, thread_row_key
@@ -30,6 +31,7 @@ class SearchMemories(ReadOperation[messages.MemorySearch]):
         super().__init__(request)
         self.keys = None
         check_search(request)
+        check_among(request)
         filters.parse(request.filter)
         unpaged = structs.replace(request, cursor=b"", limit=1)
         self._query = cursors.query_digest("search", table.encode(unpaged))
@@ -42,7 +44,7 @@ class SearchMemories(ReadOperation[messages.MemorySearch]):
         if skipped >= limits.SEARCH_RESULTS_MAX:
             raise errors.InvalidCursor("points behind the last result", field="cursor")
         end = min(skipped + request.limit, limits.SEARCH_RESULTS_MAX)
-        search = Search(request, view)
+        search = SearchAmong(request, view)
         ranked = yield from search.run(end)
         results: list[messages.MemoryResult] = []
         size = 0
@@ -57,7 +59,7 @@ class SearchMemories(ReadOperation[messages.MemorySearch]):
         return messages.MemoryResults(tuple(results), cursor)
 
 
-def _result(candidate: Candidate, search: Search, *, explain: bool) -> messages.MemoryResult:
+def _result(candidate: Candidate, search: SearchAmong, *, explain: bool) -> messages.MemoryResult:
     memory = told(candidate.found)
     if not explain:
         return messages.MemoryResult(memory, candidate.score)
@@ -82,12 +84,13 @@ class AssembleContext(ReadOperation[messages.MemoryContext]):
         super().__init__(request)
         self.keys = None
         check_search(request.search)
+        check_among(request.search)
         filters.parse(request.search.filter)
 
     def read(self, view: View) -> Reading:
         """Take results in order, each with its neighbours, while the budget lasts; tell them in order of time."""
         request = self.request
-        search = Search(request.search, view)
+        search = SearchAmong(request.search, view)
         ranked = (yield from search.run(request.search.limit))[: request.search.limit]
         beside = yield from _beside([candidate.found for _, candidate in ranked], request.beside, view)
         chosen: dict[bytes, Found] = {}
@@ -125,7 +128,7 @@ def _beside(results: Sequence[Found], reach: int, view: View) -> Generator[Fetch
     places: list[tuple[bytes, bytes]] = []  # of a result, and of a row that names a neighbour
     for found in results:
         head = found.subject.head
-        if head.thread:
+        if head.thread and not said.is_message(found.key):
             below = path(thread_key(found.key, head.thread))
             for distance in range(1, reach + 1):
                 places += [
@@ -144,7 +147,7 @@ def _beside(results: Sequence[Found], reach: int, view: View) -> Generator[Fetch
         step = yield from found_among(wanted[at:], view)
         known.update({each.key: each for each in step if each is not None and not each.subject.head.hidden})
         at += len(step)
-    neighbours: dict[bytes, list[Found]] = {}
+    neighbours = yield from said.beside((found for found in results if said.is_message(found.key)), reach)
     for key, other in named:
         if other in known:
             neighbours.setdefault(key, []).append(known[other])

@@ -17,16 +17,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from recollectd.memory.kind import Fetch, Rows, WriteOperation
-from recollectd.memory.memories import indexing
+from recollectd.memory.memories import indexing, said
 from recollectd.memory.memories.documents import FIELDS
 from recollectd.memory.memories.events import noted
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.heads import decode_space
 from recollectd.memory.memories.indexing import Spaces, scope_of
+from recollectd.memory.memories.scopes import SearchScopes, all_messages, newer_messages, walk_settings
 from recollectd.protocol import errors
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.engine import Engine
@@ -44,6 +46,7 @@ from recollectd.storage.keyspace import (
     unpack_number,
 )
 from recollectd.storage.keywords.errors import KeywordsDamaged, KeywordsOutdated
+from recollectd.storage.keywords.options import Change as KeywordChange
 from recollectd.storage.keywords.options import KeywordOptions
 from recollectd.storage.keywords.options import Put as KeywordPut
 from recollectd.storage.keywords.view import Keywords, open_keywords, rebuild_keywords
@@ -68,8 +71,9 @@ _BUSY_RETRY_MS: Final = 50
 class MemoryViews:
     """Keywords and vectors of all memories. Made by `open_views`; fatal: told what the views cannot go on after."""
 
-    def __init__(self, engine: Engine, keywords: Keywords, vectors: VectorView) -> None:
+    def __init__(self, engine: Engine, keywords: Keywords, vectors: VectorView, scopes: SearchScopes) -> None:
         self.keywords = keywords
+        self.scopes = scopes
         self.vectors = vectors
         self.fatal: Callable[[BaseException], None] = _raise
         self._engine = engine
@@ -90,6 +94,8 @@ class MemoryViews:
         """Note what of commits just applied the views follow."""
         for number, commit in applied:
             keys = [noted(event) for event in commit.events if event.key[:1] in _FOLLOWED and event.alters]
+            for event in commit.events:
+                keys += self.scopes.noted(event)
             if keys:
                 self.note(number, keys)
 
@@ -99,6 +105,20 @@ class MemoryViews:
             self._waiting.extend((seq, key) for key in keys)
             self._noted_seq = seq
             self._state.notify_all()
+
+    @property
+    def follows_messages(self) -> bool:
+        """Whether messages of some namespace are searched, so that every append must be looked at."""
+        return bool(self.scopes.followed)
+
+    @property
+    def told_seq(self) -> int:
+        """The last commit that the views know whole."""
+        return self._told_seq
+
+    def pending(self) -> bytes | None:
+        """Return a namespace of which something is being indexed anew."""
+        return self.scopes.pending()
 
     def catch_up(self) -> None:
         """Wait until the views know everything that was noted before this call."""
@@ -157,12 +177,23 @@ class MemoryViews:
     def tell(self, step: Sequence[tuple[int, bytes]]) -> None:
         """Tell the views what whole commits changed."""
         seq = step[-1][0]
-        changes = _finish(indexing.index([key for _, key in step], self._spaces), self._engine)
+        keys = [key for _, key in step]
+        changes = _finish(indexing.index(keys, self._spaces, self.scopes), self._engine)
         self.vectors.apply(seq, changes.vectors)
-        self.keywords.apply(seq, changes.keywords)
+        messages = dict.fromkeys(key for key in keys if said.is_message(key))
+        if messages:
+            self.keywords.apply_in_parts(seq, chain((changes.keywords,), self._messages(messages)))
+        else:
+            self.keywords.apply(seq, changes.keywords)
         touched = {(change.scope, change.space) for change in changes.vectors}
         pressures = (self.vectors.pressure(scope, name) for scope, name in touched)
         self._pressed = next((pressure for pressure in pressures if pressure is not None), None)
+
+    def _messages(self, noted_messages: Iterable[bytes]) -> Iterator[Sequence[KeywordChange]]:
+        for each in noted_messages:
+            settings = self.scopes.of(said.namespace_of(each))
+            for span in said.spans(each) if settings.indexed else ():
+                yield _finish(said.changes(span, searchable=settings.messages), self._engine)
 
     # -- what is durable -------------------------------------------------------------------------------------------
 
@@ -228,6 +259,9 @@ class MemoryViews:
         """Learn the spaces, make anew what is lost, and tell what is not durable yet."""
         applied = self._engine.applied_seq
         changed = list(self._changes(self.durable_seq + 1))
+        for scope in self.scopes.searchable():
+            changed += newer_messages(self._engine, scope, self.keywords.durable_seq)
+        changed.sort()
         for key, row in walk(self._engine, Family.HEADS, bytes((Kind.VECTOR_SPACE,))):
             head = decode_space(row)
             name = key[namespace_end(key) :].decode()
@@ -267,16 +301,17 @@ def open_views(folder: Path, engine: Engine) -> MemoryViews:
     """Open the views in a data folder, or make them, and bring them up to what is applied. Raises OSError."""
     row = engine.get_many(Family.META, (CHANGES_TRIMMED_KEY,))[0]
     trimmed = 0 if row is None else unpack_number(row)
-    options = KeywordOptions(fields=FIELDS)
+    scopes = SearchScopes(walk_settings(engine))
+    options = KeywordOptions(fields=FIELDS, analysis_of=scopes.analysis_of)
     try:
         keywords = open_keywords(folder / KEYWORDS_NAME, options)
         if keywords.durable_seq < trimmed:
             raise KeywordsOutdated(f"durable up to {keywords.durable_seq}, changes are known from {trimmed + 1} on")
     except (KeywordsDamaged, KeywordsOutdated) as error:
         log.warning("the keyword view is made anew from the records: %s", error)
-        keywords = rebuild_keywords(folder / KEYWORDS_NAME, engine.applied_seq, _all_documents(engine), options)
+        keywords = rebuild_keywords(folder / KEYWORDS_NAME, engine.applied_seq, _all_documents(engine, scopes), options)
     vectors = VectorView(folder / VECTORS_NAME)
-    views = MemoryViews(engine, keywords, vectors)
+    views = MemoryViews(engine, keywords, vectors, scopes)
     views.come_up(rebuild_vectors=vectors.durable_seq < trimmed)
     return views
 
@@ -293,7 +328,12 @@ def _whole_commits(changed: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     return changed[:end]
 
 
-def _all_documents(engine: Engine) -> Iterator[KeywordPut]:
+def _all_documents(engine: Engine, scopes: SearchScopes) -> Iterator[KeywordPut]:
+    for scope in scopes.searchable():
+        for noted_messages in all_messages(engine, scope):
+            for span in said.spans(noted_messages):
+                changes = _finish(said.changes(span, searchable=True), engine)
+                yield from (each for each in changes if isinstance(each, KeywordPut))
     keys: list[bytes] = []
     for key, _ in walk(engine, Family.HEADS, bytes((Kind.MEMORY,))):
         keys.append(key)
@@ -305,7 +345,7 @@ def _all_documents(engine: Engine) -> Iterator[KeywordPut]:
 
 def _documents_of(engine: Engine, keys: list[bytes]) -> Iterator[KeywordPut]:
     wanted = {(scope_of(key), key[namespace_end(key) :]) for key in keys}
-    for change in _finish(indexing.index(keys, {}), engine).keywords:
+    for change in _finish(indexing.index(keys, {}, SearchScopes()), engine).keywords:
         if isinstance(change, KeywordPut) and (change.scope, change.record_id) in wanted:
             yield change
 

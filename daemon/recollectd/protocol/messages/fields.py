@@ -29,6 +29,7 @@ class Kind(IntEnum):
     VECTOR_SPACE = 7
     VECTOR_SPACE_DROPPED = 8
     SETTINGS = 16
+    SEARCH_SETTINGS = 17
 
 
 class Message(Struct, frozen=True, array_like=True, gc=False):

@@ -143,6 +143,9 @@ class Memory(Part, frozen=True):
     superseded_at: OptionalTime = None
     superseded_by: Annotated[str | None, Meta(description="the id of the memory that took its place")] = None
     vectors: Vectors = None
+    role: Annotated[
+        str, Meta(description="`user` or `assistant` where this is a message of a conversation, found by a search")
+    ] = ""
 
     def __post_init__(self) -> None:
         nil_to_none(self, "metadata")
@@ -261,6 +264,9 @@ class MemoryVersions(Reply, frozen=True, tag=104):
 KEYWORD_WEIGHT_DEFAULT: Final = 3.0
 NEIGHBOURS_DEFAULT: Final = 0.15
 SPEAKER_DEFAULT: Final = 0.3
+MEMORIES: Final = "memories"
+MESSAGES: Final = "messages"
+BOTH: Final = "both"
 
 
 class MemorySearch(Request, frozen=True, tag=105):
@@ -300,6 +306,9 @@ class MemorySearch(Request, frozen=True, tag=105):
         float, Meta(ge=0, le=4, description="how much more counts what is said by whom the words name; 0: off")
     ] = SPEAKER_DEFAULT
     cursor: Cursor = b""
+    among: Annotated[
+        str, Meta(description="`memories`, `messages` of the namespace's conversations, or `both` in one ranking")
+    ] = MEMORIES
 
 
 class ScoreDetail(Part, frozen=True):

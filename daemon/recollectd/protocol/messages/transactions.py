@@ -32,6 +32,7 @@ from recollectd.protocol.messages.memories import (
     MemoryReplace,
     MemorySupersede,
 )
+from recollectd.protocol.messages.search_settings import SearchConfigure, SearchSettings
 from recollectd.protocol.messages.state import (
     StateDelete,
     StatePut,
@@ -87,6 +88,7 @@ Operation = (
     | SpaceCreate
     | SpaceDrop
     | SpaceAlias
+    | SearchConfigure
 )
 
 OperationReply = (
@@ -99,6 +101,7 @@ OperationReply = (
     | MessagesStored
     | MemoriesStored
     | MemoryMarked
+    | SearchSettings
     | Deleted
     | Done
     | ErrorReply

@@ -83,6 +83,15 @@ class Keywords:
         self._index.apply(seq, packed)
         self._applied_seq = seq
 
+    def apply_in_parts(self, seq: int, parts: Iterable[Iterable[Change]]) -> None:
+        """Make a commit visible part by part, as `apply` does at once: no more than a part is held in memory."""
+        if seq <= self._applied_seq:
+            return
+        with self._background:  # or a flush would take the commit for told
+            for changes in parts:
+                self._index.apply(seq, [self._packed(change) for change in changes])
+            self._applied_seq = seq
+
     def _packed(self, change: Change) -> tuple[bytes, bytes, tuple[bytes | None, ...] | None]:
         if not isinstance(change, Put):
             return change.scope, change.record_id, None
