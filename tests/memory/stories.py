@@ -32,6 +32,7 @@ from recollectd.memory.settings.events import HistoryPolicy
 from recollectd.memory.state.sweeps import Expire, Prune, Refresh, Sweep
 from recollectd.protocol.messages.connection import Done
 from recollectd.protocol.messages.conversations import ConversationDelete
+from recollectd.protocol.messages.fields import Kind
 from recollectd.protocol.messages.logs import LogCopy, LogDelete, LogPopLast, LogTruncate
 from recollectd.protocol.messages.memories import (
     MemoryDelete,
@@ -83,7 +84,7 @@ def eventful() -> Store:
     store.run(StripVectors())
     while store.run(Rebuild(Unconcerned())):
         pass
-    store.run(Refresh([key_of("a")]))
+    store.run(Refresh([key_of("a"), key_of("p", kind=Kind.MEMORY)]))
     store.now += 7 * SECOND
     store.run(Expire())
     store.now += 86_400 * SECOND

@@ -146,6 +146,7 @@ def test_every_event_can_be_told_in_words(store: Store) -> None:
         "drop",
         "embed",
         "strip",
+        "access",
         "index",
         "note",
     }

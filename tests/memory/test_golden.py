@@ -51,13 +51,13 @@ MESSAGES: Final = (
 
 MEMORY: Final = keyspace.record_key(Kind.MEMORY, NS, "m")
 MEMORY_HEAD: Final = heads.MemoryHead(
-    5, 2, 77, AT, AT + 1, AT + 9, 8, True, True, 300, "c", 4, b"0" * 32, AT + 5, AT + 6, "n", True
+    5, 2, 77, AT, AT + 1, AT + 9, 8, True, True, 300, "c", 4, b"0" * 32, AT + 5, AT + 6, "n", True, 3, AT + 7
 )
 MEMORY_BODY: Final = heads.MemoryBody(
     "Ada likes tea", "fact", raw({"n": 1}), 0.5, True, AT - 1, (52.5, 13.4), ("m-1",), "c"
 )
 SETTINGS: Final = search_settings.settings_key(NS)
-SEARCH_HEAD: Final = search_settings.SearchHead("german", False, False, True, 71, "memories", MEMORY, True)
+SEARCH_HEAD: Final = search_settings.SearchHead("german", False, False, True, 71, "memories", MEMORY, True, True)
 SPACE_HEAD: Final = heads.SpaceHead(384, "cosine", "i8", "a model", AT, 70, 71, "other")
 
 EVENTS: Final[tuple[Event, ...]] = (
@@ -79,6 +79,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     memories.MemoryPurged(MEMORY, 2, 5),
     memories.MemoryEmbedded(MEMORY, MEMORY_HEAD, raw({"mini": [3, b"\0\0\x80\x3f"]})),
     memories.MemoryStripped(MEMORY, MEMORY_HEAD, raw({"mini": [3, b"\0\0\x80\x3f"]})),
+    memories.MemoryAccessed(MEMORY, MEMORY_HEAD),
     memories.ThreadGrown(heads.thread_key(MEMORY, "c"), heads.ThreadHead(5)),
     memories.TextNoted(heads.text_key(MEMORY, b"0" * 32), heads.TextHead(("m", "n"))),
     memories.SpaceSet(keyspace.kind_prefix(Kind.VECTOR_SPACE, NS, "mini"), SPACE_HEAD),
@@ -290,6 +291,7 @@ def test_tags_stay_as_they_are() -> None:
         102: "TextNoted",
         103: "MemoryEmbedded",
         104: "MemoryStripped",
+        105: "MemoryAccessed",
         112: "SpaceSet",
         113: "SpaceDropped",
         114: "SpaceSwept",

@@ -80,6 +80,8 @@ MEMORY: Final = memories.Memory(
     "fact-2",
     {"mini": VECTOR},
     "user",
+    9,
+    LATER + 4,
 )
 SEARCH: Final = memories.MemorySearch(
     NAMESPACE,
@@ -101,6 +103,8 @@ SEARCH: Final = memories.MemorySearch(
     0.5,
     b"cursor",
     "both",
+    0.125,
+    7_200_000_000,
 )
 RECORD_GUARD: Final = transactions.RecordGuard(1, NAMESPACE, "profile", 77)
 RANGE_GUARD: Final = transactions.RangeGuard(2, NAMESPACE, 70, LATER)
@@ -149,7 +153,7 @@ REQUESTS: Final[tuple[fields.Message, ...]] = (
     memories.MemoryHistory(NAMESPACE, "fact-1", 3, 9),
     SEARCH,
     memories.MemoryContext(SEARCH, 500, 2),
-    search_settings.SearchConfigure(NAMESPACE, "german", False, False, True),
+    search_settings.SearchConfigure(NAMESPACE, "german", False, False, True, True),
     search_settings.SearchSettingsGet(NAMESPACE),
     vector_spaces.SpaceCreate(NAMESPACE, "mini", 2, "dot", "f32", "a model"),
     vector_spaces.SpaceList(NAMESPACE),
@@ -216,12 +220,13 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
                 1.25,
                 0.125,
                 ((0, 3), (10, 13)),
+                0.875,
             ),
         ),
         b"cursor",
     ),
     memories.ContextText("[2026-01-31] Ada likes tea", ("fact-1",), 7),
-    search_settings.SearchSettings("german", False, False, True, True),
+    search_settings.SearchSettings("german", False, False, True, True, True),
     vector_spaces.Embedded((True, False)),
     vector_spaces.Switched(True),
     vector_spaces.Spaces((vector_spaces.Space("mini", 2, "dot", "f32", "a model", AT, "other"),)),

@@ -71,6 +71,8 @@ def memory_of(wire: messages.Memory) -> Memory:
         wire.superseded_by,
         unpacked_vectors(wire.vectors),
         wire.role,
+        wire.access_count,
+        optional_iso_time(wire.last_accessed),
     )
 
 

@@ -209,7 +209,8 @@ class StoredMemory(Struct, frozen=True, omit_defaults=True):
 class Memory(Struct, frozen=True, omit_defaults=True):
     """A memory, or a message of a conversation that a search found: that has a `role`, and `message` as its kind.
 
-    position: its place in its conversation, from 0; vectors: by space, None where not asked for.
+    position: its place in its conversation, from 0; vectors: by space, None where not asked for; access_count,
+    last_accessed: how often it was found, where the namespace counts that (`configure_search`).
     """
 
     memory_id: str
@@ -232,6 +233,8 @@ class Memory(Struct, frozen=True, omit_defaults=True):
     superseded_by: str | None = None
     vectors: dict[str, list[float]] | None = None
     role: str = ""
+    access_count: int = 0
+    last_accessed: str | None = None
 
 
 class MemoryPage(Struct, frozen=True):
@@ -257,6 +260,7 @@ class SearchSettings(Struct, frozen=True):
     stop_words: bool
     messages: bool
     indexing: bool
+    accesses: bool = False
 
 
 class ScoreDetail(Struct, frozen=True):
@@ -284,6 +288,7 @@ class ScoreDetails(Struct, frozen=True):
     speaker: float = 1.0
     recency: float = 1.0
     importance: float = 1.0
+    access: float = 1.0
     reranker: float | None = None
     first_score: float | None = None
 

@@ -123,7 +123,7 @@ class View(Protocol):
     memories: MemoryViews | None  # keywords and vectors, where there are any
 
     def touched(self, key: bytes, expires_at: int) -> None:
-        """Say that a sliding record was read: its life is extended later, by an event, and delays nobody."""
+        """Say that a sliding record, or one whose reads count, was read: an event says so later, and delays nobody."""
 
     def found(self, fill: Fill) -> None:
         """Say how the value cache takes up what was read; it does if nothing was changed there meanwhile."""
@@ -232,7 +232,8 @@ class KindSpec(NamedTuple):
     """Everything about one kind of record.
 
     follows: the events that change what the value cache may hold; settle_expiry: makes an expiry that has come an
-    event, for records that the expiry index names; expiry_needs: the rows that takes beside the record's head.
+    event, for records that the expiry index names; expiry_needs: the rows that takes beside the record's head; refresh:
+    notes that a record was read, for those that reads say it of (`View.touched`).
     """
 
     kind: Kind
@@ -243,3 +244,4 @@ class KindSpec(NamedTuple):
     reads: dict[type[Request], type[ReadOperation[Any]]]
     settle_expiry: Callable[[Draft, bytes], object] | None = None
     expiry_needs: Callable[[Facts, bytes], Sequence[bytes]] = _nothing_more
+    refresh: Callable[[Draft, bytes], object] | None = None

@@ -212,25 +212,14 @@ def _shortened(text: str, width: int) -> str:
 @click.option("--stemming/--no-stemming", default=None, help="Whether forms of a word are one.")
 @click.option("--stop-words/--no-stop-words", default=None, help="Whether words that say nothing are left out.")
 @click.option("--messages/--no-messages", default=None, help="Whether messages of conversations are found, too.")
+@click.option("--accesses/--no-accesses", default=None, help="Whether it is counted how often memories are found.")
 @with_json
 @with_namespace
 @with_client
-def search_settings(
-    client: Client,
-    language: str | None,
-    stemming: bool | None,
-    stop_words: bool | None,
-    messages: bool | None,
-    as_json: bool,
-) -> None:
+def search_settings(client: Client, as_json: bool, **given: Any) -> None:
     """Show, or with options set, how the namespace is searched by words."""
-    given = {"language": language, "stemming": stemming, "stop_words": stop_words, "messages": messages}
-    if any(value is not None for value in given.values()):
-        told = client.memories.configure_search(
-            language=language, stemming=stemming, stop_words=stop_words, messages=messages
-        )
-    else:
-        told = client.memories.search_settings()
+    sets = any(value is not None for value in given.values())
+    told = client.memories.configure_search(**given) if sets else client.memories.search_settings()
     if as_json:
         print_json(told)
         return
@@ -240,6 +229,7 @@ def search_settings(
         ("stemming", yes[told.stemming]),
         ("stop words", yes[told.stop_words]),
         ("messages", yes[told.messages]),
+        ("accesses", yes[told.accesses]),
         ("being indexed", yes[told.indexing]),
     )
     print_table(rows, ("setting", "is"))

@@ -51,6 +51,8 @@ class Searches(Calls[Style]):
         speaker: float = messages.SPEAKER_DEFAULT,
         cursor: bytes = b"",
         among: Among = "memories",
+        access_weight: float = 0.0,
+        access_half_life: float | None = None,
         reranker: Reranker | None = None,
         candidates: int = 50,
     ) -> Call[MemoryHits]:
@@ -66,7 +68,8 @@ class Searches(Calls[Style]):
         Beside the arms: recency_half_life: seconds of age that halve a score; importance_weight: 0 to 1; diversity:
         0 to 1, how much to prefer what differs from better results; neighbours: the part of its score that a memory
         gives to those next to it in its conversation; speaker: how much more counts what was said (`Name: ...`) by
-        the only one whom the text names; 0 turns each off. cursor: what the page before gave.
+        the only one whom the text names; access_weight: how much it decides how often a memory was found, halved with
+        `access_half_life` seconds since; 0 turns each off. cursor: what the page before gave.
 
         reranker: called with the text and the best `candidates`, gives a score for each; the best `limit` by these are
         returned, with `score_details.reranker` and `first_score`.
@@ -74,6 +77,7 @@ class Searches(Calls[Style]):
         reranking = reranking_of(reranker, text, limit, candidates, cursor)
         told = self._told(filter, limit if reranking is None else reranking.candidates, as_of, min_score, among)
         factors = _factors(recency_half_life, importance_weight, diversity, neighbours, speaker)
+        factors |= _access_factor(access_weight, access_half_life)
         told |= {"hidden": hidden, "exact": exact, "explain": explain, "cursor": cursor, **factors}
         request = self._search(text, vector, vectors, weights, mode, told)
         return ask(request, partial(_hits, explain=explain, reranking=reranking))
@@ -116,14 +120,17 @@ class Searches(Calls[Style]):
         stemming: bool | None = None,
         stop_words: bool | None = None,
         messages: bool | None = None,
+        accesses: bool | None = None,
     ) -> Call[SearchSettings]:
         """Set how this namespace is searched by words, and return its settings; what is None stays as it is.
 
         language: that of the texts, such as `english` or `german` (Snowball's), or `none`; stemming: forms of a word
         are one; stop_words: words that say nothing are left out; messages: those of conversations are found by
-        `search(among="messages")`. What was indexed otherwise is indexed anew, and searches wait for that.
+        `search(among="messages")`; accesses: it is counted how often memories are found, by searches, contexts and
+        `get`, once in a second at most. What was indexed otherwise is indexed anew, and searches wait for that.
         """
-        return ask(settings.SearchConfigure(self.namespace, language, stemming, stop_words, messages), _settings)
+        request = settings.SearchConfigure(self.namespace, language, stemming, stop_words, messages, accesses)
+        return ask(request, _settings)
 
     @query
     def search_settings(self) -> Call[SearchSettings]:
@@ -181,6 +188,10 @@ def _factors(
     }
 
 
+def _access_factor(weight: float, half_life: float | None) -> dict[str, Any]:
+    return {"access_weight": float(weight), "access_half_life_us": duration_us(half_life, "access_half_life") or 0}
+
+
 def _hits(reply: messages.MemoryResults, *, explain: bool, reranking: Reranking | None) -> MemoryHits:
     found = [_hit(each, explain=explain) for each in reply.results]
     return MemoryHits(found, reply.cursor) if reranking is None else MemoryHits(reranking.ordered(found), b"")
@@ -193,6 +204,7 @@ def _settings(reply: settings.SearchSettings) -> SearchSettings:
         stop_words=reply.stop_words,
         messages=reply.messages,
         indexing=reply.indexing,
+        accesses=reply.accesses,
     )
 
 
@@ -200,5 +212,5 @@ def _hit(wire: messages.MemoryResult, *, explain: bool) -> MemoryHit:
     if not explain:
         return MemoryHit(memory_of(wire.memory), wire.score)
     arms = [ScoreDetail(each.arm, each.rank, each.raw, each.normalised, each.weight) for each in wire.details]
-    details = ScoreDetails(arms, wire.neighbours, wire.speaker, wire.recency, wire.importance)
+    details = ScoreDetails(arms, wire.neighbours, wire.speaker, wire.recency, wire.importance, wire.access)
     return MemoryHit(memory_of(wire.memory), wire.score, details, list(wire.highlights))

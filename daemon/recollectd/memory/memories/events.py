@@ -13,6 +13,7 @@ from recollectd.memory.memories.heads import (
     SpaceHead,
     TextHead,
     ThreadHead,
+    accessed_key,
     embedded_key,
     thread_key,
     vectors_key,
@@ -104,6 +105,17 @@ class MemoryStripped(Event, frozen=True, tag=104):
     @property
     def alters(self) -> bool:
         """Nobody saw them any more."""
+        return False
+
+
+class MemoryAccessed(Event, frozen=True, tag=105):
+    """The memory was found, once or more often since this was last noted; its revision stays."""
+
+    head: MemoryHead
+
+    @property
+    def alters(self) -> bool:
+        """A reader must not disturb a transaction."""
         return False
 
 
@@ -217,6 +229,11 @@ def apply_stripped(event: MemoryStripped, mark: Mark, writes: list[Write]) -> No
         writes.append((PUT, Family.ENTRIES, vectors_key(event.key), bytes(event.vectors)))
 
 
+def apply_accessed(event: MemoryAccessed, mark: Mark, writes: list[Write]) -> None:
+    """Write the head."""
+    writes.append((PUT, Family.HEADS, event.key, table.encode(event.head)))
+
+
 def apply_head(event: ThreadGrown | TextNoted | SpaceSet | SpaceSwept, mark: Mark, writes: list[Write]) -> None:
     """Write a head, or drop it."""
     head: Head | None = event.head
@@ -242,9 +259,13 @@ def _thread_row(key: bytes, head: MemoryHead) -> bytes:
     return thread_row_key(path(thread_key(key, head.thread)), head.position)
 
 
-def noted(event: Event) -> bytes:
-    """Return what the views over memories are told of an event that alters a memory or a space."""
-    return embedded_key(event.key) if isinstance(event, MemoryEmbedded) else event.key
+def noted(event: Event) -> bytes | None:
+    """Return what the views over memories are told of an event of a memory or a space, None for nothing."""
+    if isinstance(event, MemoryEmbedded):
+        return embedded_key(event.key)
+    if isinstance(event, MemoryAccessed):
+        return accessed_key(event.key)
+    return event.key if event.alters else None
 
 
 def _note_change(key: bytes, mark: Mark, writes: list[Write]) -> None:
@@ -289,6 +310,11 @@ def describe_stripped(event: MemoryStripped) -> Description:
     return Description("strip", event.head.version)
 
 
+def describe_accessed(event: MemoryAccessed) -> Description:
+    """Say what happened."""
+    return Description("access", event.head.version)
+
+
 def describe_kept(event: ThreadGrown | TextNoted | SpaceSwept) -> Description:
     """Say what happened."""
     return Description("note", 0)
@@ -312,6 +338,7 @@ MEMORY_EVENTS: Final[dict[type[Event], EventFunctions]] = {
     MemoryPurged: (apply_purged, describe_purged),
     MemoryEmbedded: (apply_embedded, describe_embedded),
     MemoryStripped: (apply_stripped, describe_stripped),
+    MemoryAccessed: (apply_accessed, describe_accessed),
 }
 THREAD_EVENTS: Final[dict[type[Event], EventFunctions]] = {ThreadGrown: (apply_head, describe_kept)}
 TEXT_EVENTS: Final[dict[type[Event], EventFunctions]] = {TextNoted: (apply_head, describe_kept)}

@@ -124,6 +124,8 @@ def told(found: Found, alive: Mapping[str, int] | None = None) -> Memory:
         head.superseded_by or None,
         vectors,
         subject.role,
+        head.access_count,
+        optional_time(head.last_accessed),
     )
 
 

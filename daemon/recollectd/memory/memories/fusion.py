@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from recollectd.memory.memories.accesses import weigh_accesses
 from recollectd.memory.memories.documents import same_sitting
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.heads import thread_key
@@ -41,6 +42,7 @@ class Candidate:
     speaker: float = 1.0
     recency: float = 1.0
     importance: float = 1.0
+    access: float = 1.0
 
 
 def fuse(arms: Sequence[Arm], found: Mapping[bytes, Found]) -> dict[bytes, Candidate]:
@@ -77,6 +79,8 @@ def apply_factors(candidates: Mapping[bytes, Candidate], request: MemorySearch, 
             candidate.importance = 1 - request.importance_weight + request.importance_weight * importance
         candidate.score += candidate.neighbours
         candidate.score *= candidate.speaker * candidate.recency * candidate.importance
+    if request.access_weight:
+        weigh_accesses(candidates.values(), request, now)
 
 
 def _share(candidates: Mapping[bytes, Candidate], share: float) -> None:

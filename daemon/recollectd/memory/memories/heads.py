@@ -24,13 +24,15 @@ SAME_TEXT_MAX: Final = 16
 
 _VECTORS_POSITION: Final = 0
 _EMBEDDED: Final = 0x80 | Kind.MEMORY
+_ACCESSED: Final = 0xC0 | Kind.MEMORY
 
 
 class MemoryHead(StateHead, frozen=True):
     """Where a memory stands.
 
     thread: the conversation it was said in; position: its place there; digest: of its text; forgotten_at and
-    superseded_at: 0 while it is neither; vectors: whether it has a row of vectors.
+    superseded_at: 0 while it is neither; vectors: whether it has a row of vectors; access_count, last_accessed: how
+    often, and when last, it was found, where the namespace counts that.
     """
 
     thread: str = ""
@@ -40,6 +42,8 @@ class MemoryHead(StateHead, frozen=True):
     superseded_at: int = 0
     superseded_by: str = ""
     vectors: bool = False
+    access_count: int = 0
+    last_accessed: int = 0
 
     @property
     def hidden(self) -> bool:
@@ -133,6 +137,16 @@ def memory_key(namespace: tuple[str, ...], memory_id: str, field: str = "memory_
 def embedded_key(key: bytes) -> bytes:
     """Return what is noted of a memory that was given a vector: its words are as they were. Do not change: on disk."""
     return bytes((_EMBEDDED,)) + key[1:]
+
+
+def accessed_key(key: bytes) -> bytes:
+    """Return what is noted of a memory whose accesses were counted: no view must be told, but who keeps heads."""
+    return bytes((_ACCESSED,)) + key[1:]
+
+
+def is_changed_memory(noted: bytes) -> bool:
+    """Tell whether what is noted is a memory that the views must read again."""
+    return noted[0] in (Kind.MEMORY, _EMBEDDED)
 
 
 def changed_memory(noted: bytes) -> tuple[bytes, bool]:

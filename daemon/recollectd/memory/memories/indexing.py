@@ -15,6 +15,7 @@ from recollectd.memory.memories.heads import (
     changed_memory,
     decode_head,
     decode_space,
+    is_changed_memory,
     thread_key,
 )
 from recollectd.memory.memories.scopes import SearchScopes
@@ -67,7 +68,7 @@ def index(keys: Iterable[bytes], spaces: Spaces, scopes: SearchScopes) -> Genera
     if settings:
         yield from scopes.learn(settings)
     memories: dict[bytes, bool] = {}
-    for key, reworded in (changed_memory(each) for each in changed if each[0] & 0x7F == Kind.MEMORY):
+    for key, reworded in (changed_memory(each) for each in changed if is_changed_memory(each)):
         memories[key] = reworded or memories.get(key, False)
     found = yield from all_found(list(memories), vectors=True)
     for key in memories:

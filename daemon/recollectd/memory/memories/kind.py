@@ -41,6 +41,7 @@ KINDS: Final[tuple[KindSpec, ...]] = (
         },
         settle_expiry=writes.settle_expiry,
         expiry_needs=keeping.known_text,
+        refresh=writes.note_access,
     ),
     KindSpec(Kind.MEMORY_THREAD, ThreadHead, THREAD_EVENTS, {}, {}, {}),
     KindSpec(Kind.MEMORY_TEXT, TextHead, TEXT_EVENTS, {}, {}, {}),

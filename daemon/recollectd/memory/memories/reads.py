@@ -11,6 +11,7 @@ from recollectd.memory import cursors, walks
 from recollectd.memory.holding import rows_at_once
 from recollectd.memory.kind import NEVER, Fetch, Reading, ReadOperation, Rows, View
 from recollectd.memory.memories import filters, spaces
+from recollectd.memory.memories.accesses import note_found
 from recollectd.memory.memories.fetching import Found, found_among, told, told_bytes
 from recollectd.memory.memories.heads import decode_body, decode_head, memory_key
 from recollectd.memory.state.events import unpack_version
@@ -55,6 +56,7 @@ class Get(ReadOperation[messages.MemoryGet]):
         while len(memories) < len(self._keys) and size < limits.PAGE_BYTES_MAX:
             step = self._keys[len(memories) : len(memories) + _step(self.request.vectors)]
             found = yield from found_among(step, view, vectors=self.request.vectors)
+            note_found(view, found)
             for each in found:
                 memory = None if each is None else told(each, alive)
                 memories.append(memory)

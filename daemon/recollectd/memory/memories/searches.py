@@ -10,6 +10,7 @@ from msgspec import structs
 from recollectd.memory import cursors
 from recollectd.memory.kind import Fetch, Reading, ReadOperation, Rows, View
 from recollectd.memory.memories import filters, said
+from recollectd.memory.memories.accesses import note_found
 from recollectd.memory.memories.among import SearchAmong, check_among
 from recollectd.memory.memories.fetching import Found, found_among, told, told_bytes
 from recollectd.memory.memories.fusion import Candidate
@@ -53,6 +54,7 @@ class SearchMemories(ReadOperation[messages.MemorySearch]):
             size += told_bytes(results[-1].memory)
             if size >= limits.PAGE_BYTES_MAX:
                 break
+        note_found(view, (candidate.found for _, candidate in ranked[skipped : skipped + len(results)]))
         behind = skipped + len(results)
         more = results and behind < min(len(ranked), limits.SEARCH_RESULTS_MAX)
         cursor = cursors.pack(view.store_id, self._query, pack_u64(behind)) if more else b""
@@ -72,6 +74,7 @@ def _result(candidate: Candidate, search: SearchAmong, *, explain: bool) -> mess
         candidate.speaker,
         candidate.neighbours,
         search.highlights(candidate.found),
+        candidate.access,
     )
 
 
@@ -101,6 +104,7 @@ class AssembleContext(ReadOperation[messages.MemoryContext]):
                 if found.key not in chosen and cost <= left:
                     chosen[found.key] = found
                     left -= cost
+        note_found(view, chosen.values())
         lines = sorted(chosen.values(), key=_order)
         text = "\n".join(map(_line, lines))
         ids = tuple(found.subject.memory_id for found in lines)

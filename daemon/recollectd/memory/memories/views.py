@@ -93,9 +93,13 @@ class MemoryViews:
     def follow(self, applied: Iterable[tuple[int, Commit]]) -> None:
         """Note what of commits just applied the views follow."""
         for number, commit in applied:
-            keys = [noted(event) for event in commit.events if event.key[:1] in _FOLLOWED and event.alters]
+            keys: list[bytes] = []
             for event in commit.events:
-                keys += self.scopes.noted(event)
+                if event.key[:1] in _FOLLOWED:
+                    what = noted(event)
+                    keys += () if what is None else (what,)
+                else:
+                    keys += self.scopes.noted(event)
             if keys:
                 self.note(number, keys)
 

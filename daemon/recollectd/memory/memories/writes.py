@@ -10,7 +10,7 @@ from msgspec import Raw, structs
 from recollectd.memory.kind import NEVER, Draft, Facts, WriteOperation
 from recollectd.memory.memories import keeping, spaces
 from recollectd.memory.memories.checks import check_memory
-from recollectd.memory.memories.events import MemoryHidden, MemoryRemoved, MemoryWritten
+from recollectd.memory.memories.events import MemoryAccessed, MemoryHidden, MemoryRemoved, MemoryWritten
 from recollectd.memory.memories.heads import (
     MemoryBody,
     MemoryHead,
@@ -55,6 +55,15 @@ def remove(draft: Draft, key: bytes, head: MemoryHead, *, expired: bool = False)
     draft.put(key, gone)
     draft.emit(MemoryRemoved(key, gone, expired, head.expires_at, head.first_version))
     return gone
+
+
+def note_access(draft: Draft, key: bytes) -> None:
+    """Count that a memory was found, if it is there."""
+    head: MemoryHead | None = draft.get(key)
+    if head is not None and head.alive(draft.time):
+        found = structs.replace(head, access_count=head.access_count + 1, last_accessed=draft.time)
+        draft.put(key, found)
+        draft.emit(MemoryAccessed(key, found))
 
 
 class _Writing:
@@ -127,6 +136,8 @@ def write(
         superseded_at=before.superseded_at if before is not None and present else 0,
         superseded_by=before.superseded_by if before is not None and present else "",
         vectors=bool(kept) or (vectors is not None and vectors != _NO_VECTORS),
+        access_count=before.access_count if before is not None and present else 0,
+        last_accessed=before.last_accessed if before is not None and present else 0,
     )
     draft.put(key, head)
     draft.emit(

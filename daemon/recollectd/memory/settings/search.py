@@ -38,7 +38,8 @@ MESSAGES: Final = "messages"
 class SearchHead(Head, frozen=True):
     """How a namespace is searched. The defaults are those of a namespace that nobody has configured.
 
-    stage, place: what is being indexed anew, and how far; indexed: whether messages may be indexed.
+    stage, place: what is being indexed anew, and how far; indexed: whether messages may be indexed;
+    accesses: whether it is counted how often memories are found.
     """
 
     language: str = "english"
@@ -49,6 +50,7 @@ class SearchHead(Head, frozen=True):
     stage: str = ""
     place: bytes = b""
     indexed: bool = False
+    accesses: bool = False
 
     @property
     def analysis(self) -> Analysis:
@@ -112,8 +114,14 @@ def settings_key(namespace: tuple[str, ...]) -> bytes:
 
 
 def _told(head: SearchHead) -> messages.SearchSettings:
-    language = head.language or messages.NO_LANGUAGE
-    return messages.SearchSettings(language, head.stemming, head.stop_words, head.messages, bool(head.stage))
+    return messages.SearchSettings(
+        head.language or messages.NO_LANGUAGE,
+        head.stemming,
+        head.stop_words,
+        head.messages,
+        bool(head.stage),
+        head.accesses,
+    )
 
 
 class Configure(WriteOperation[messages.SearchConfigure]):
@@ -135,6 +143,7 @@ class Configure(WriteOperation[messages.SearchConfigure]):
             "stemming": request.stemming,
             "stop_words": request.stop_words,
             "messages": request.messages,
+            "accesses": request.accesses,
         }
         self._given: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
 
@@ -147,7 +156,7 @@ class Configure(WriteOperation[messages.SearchConfigure]):
         stage, place = before.stage, before.place
         if after.analysis != before.analysis:
             stage, place = MEMORIES, b""
-        elif stage != MEMORIES:
+        elif after.messages != before.messages and stage != MEMORIES:
             stage, place = MESSAGES, b""
         indexed = before.indexed or after.messages
         after = structs.replace(after, revision=draft.seq, stage=stage, place=place, indexed=indexed)

@@ -29,5 +29,6 @@ KIND = KindSpec(
         messages.StateScan: reads.Scan,
         messages.StateCount: reads.Count,
     },
+    refresh=writes.refresh,
     settle_expiry=writes.settle_expiry,
 )

@@ -11,12 +11,12 @@ from recollectd.memory.commits import KINDS
 from recollectd.memory.kind import Draft, Event, Facts, Fetch, Rows, View, WriteOperation
 from recollectd.memory.settings.policies import Policies
 from recollectd.memory.state.events import EXPIRY_START, Pruned, Purged, StateHead, decode_head, unpack_version
-from recollectd.memory.state.writes import touch
 from recollectd.protocol.messages.connection import Done, Ping
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.keyspace import Family, after_prefix, expiry_key, path, row_key, split_expiry_key
 
 _SETTLE: Final = {int(kind.kind): kind.settle_expiry for kind in KINDS if kind.settle_expiry is not None}
+_REFRESH: Final = {int(kind.kind): kind.refresh for kind in KINDS if kind.refresh is not None}
 _EXPIRY_NEEDS: Final = {int(kind.kind): kind.expiry_needs for kind in KINDS}
 _STEP: Final = 1_000
 _VERSIONS_STEP: Final = 64
@@ -84,7 +84,7 @@ class Expire(Sweep):
 
 
 class Refresh(Sweep):
-    """Extends the lives of sliding records that were read."""
+    """Notes that records were read: extends the lives of sliding ones, counts accesses."""
 
     __slots__ = ()
 
@@ -98,11 +98,9 @@ class Refresh(Sweep):
         return False
 
     def write(self, draft: Draft) -> Done:
-        """Touch what is still there and sliding."""
+        """Do what the kinds do of what is still there."""
         for key in self._keys:
-            head: StateHead | None = draft.get(key)
-            if head is not None and head.alive(draft.time) and head.sliding:
-                touch(draft, key, head, head.ttl_us, refresh=True)
+            _REFRESH[key[0]](draft, key)
         return Done()
 
 

@@ -212,6 +212,13 @@ def touch(draft: Draft, key: bytes, head: StateHead, ttl_us: int | None, *, refr
     return touched
 
 
+def refresh(draft: Draft, key: bytes) -> None:
+    """Extend the life of a record that was read, if it is there and sliding."""
+    head: StateHead | None = draft.get(key)
+    if head is not None and head.alive(draft.time) and head.sliding:
+        touch(draft, key, head, head.ttl_us, refresh=True)
+
+
 class DeletePrefix(WriteOperation[StateDeletePrefix]):
     """Deletes a bounded number of records by prefix."""
 

@@ -146,6 +146,8 @@ class Memory(Part, frozen=True):
     role: Annotated[
         str, Meta(description="`user` or `assistant` where this is a message of a conversation, found by a search")
     ] = ""
+    access_count: Annotated[int, Meta(ge=0, description="how often it was found, where the namespace counts that")] = 0
+    last_accessed: OptionalTime = None
 
     def __post_init__(self) -> None:
         nil_to_none(self, "metadata")
@@ -309,6 +311,12 @@ class MemorySearch(Request, frozen=True, tag=105):
     among: Annotated[
         str, Meta(description="`memories`, `messages` of the namespace's conversations, or `both` in one ranking")
     ] = MEMORIES
+    access_weight: Annotated[
+        float, Meta(ge=0, le=1, description="how much of a score it decides how often a memory was found; 0: off")
+    ] = 0.0
+    access_half_life_us: Annotated[
+        int, Meta(ge=0, description="halves that for so many microseconds since it was found last; 0: never")
+    ] = 0
 
 
 class ScoreDetail(Part, frozen=True):
@@ -334,6 +342,7 @@ class MemoryResult(Part, frozen=True):
     highlights: Annotated[
         tuple[tuple[int, int], ...], Meta(description="where the text has words of the query, if details are asked for")
     ] = ()
+    access: Annotated[float, Meta(description="the factor of how often it was found; 1 where it is off")] = 1.0
 
 
 class MemoryResults(Reply, frozen=True, tag=105):

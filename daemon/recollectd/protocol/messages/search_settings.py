@@ -24,6 +24,7 @@ class SearchConfigure(Write, frozen=True, tag=108):
     stemming: Annotated[bool | None, Meta(description="whether forms of a word are one; nil: as it was")] = None
     stop_words: Annotated[bool | None, Meta(description="whether words that say nothing are left out")] = None
     messages: Annotated[bool | None, Meta(description="whether messages of conversations are found, too")] = None
+    accesses: Annotated[bool | None, Meta(description="whether it is counted how often memories are found")] = None
 
 
 class SearchSettingsGet(Request, frozen=True, tag=109):
@@ -40,3 +41,4 @@ class SearchSettings(Reply, frozen=True, tag=108):
     stop_words: Annotated[bool, Meta(description="whether words that say nothing are left out")]
     messages: Annotated[bool, Meta(description="whether messages of conversations are found, too")]
     indexing: Annotated[bool, Meta(description="whether something is being indexed anew")]
+    accesses: Annotated[bool, Meta(description="whether it is counted how often memories are found")] = False
