@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import pytest
 
 from recollectd.config.tree import Config
+from recollectd.memory.memories.scopes import SearchScopes
 from recollectd.memory.recovery import Recovered
 from recollectd.memory.sessions import Sessions
 from recollectd.memory.settings.events import HistoryPolicy
@@ -47,6 +48,13 @@ class NoViews:
     """In place of the views over memories, whose threads no test could hold."""
 
     fatal: Any = None
+    follows_messages = False
+
+    def __init__(self) -> None:
+        self.scopes = SearchScopes()
+
+    def pending(self) -> None:
+        """Nothing is indexed anew."""
 
     def follow(self, applied: Any) -> None:
         """Nothing follows."""
