@@ -8,7 +8,16 @@ from msgspec import Raw
 
 from bench.crash.workload import Hints, Workload
 from recollectd.protocol import table
-from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions, vector_spaces
+from recollectd.protocol.messages import (
+    connection,
+    conversations,
+    logs,
+    memories,
+    search_settings,
+    state,
+    transactions,
+    vector_spaces,
+)
 from recollectd.protocol.messages.fields import Message
 
 _NAMESPACE = ("fuzz", "a")
@@ -23,6 +32,9 @@ def _memories() -> list[Message]:
     search = memories.MemorySearch(
         *(_NAMESPACE, "words", {"vectors": vector}, {"keyword": 2.0}, 'kind == "kind"', 5, "hybrid", 1, 0.5),
         *(True, True, True, 1_000, 0.5, 0.5, 0.5, 0.5, b"cursor"),
+        among="both",
+        access_weight=0.5,
+        access_half_life_us=1_000,
     )
     return [
         vector_spaces.SpaceCreate(_NAMESPACE, "vectors", 4, "cosine", "f32", "model"),
@@ -34,12 +46,17 @@ def _memories() -> list[Message]:
         memories.MemoryForget(_NAMESPACE, "id", 1, True),
         memories.MemorySupersede(_NAMESPACE, "id", "other", 1),
         memories.MemoryDelete(_NAMESPACE, "id", 1),
-        memories.MemoryList(_NAMESPACE, "not (importance < 0.5)", True, 10, b"cursor", True),
-        memories.MemoryCount(_NAMESPACE, "place within [52, 13, 1e5]", True, b"cursor"),
+        memories.MemoryList(_NAMESPACE, "not (importance < 0.5)", True, 10, b"cursor", True, "vectors", 3),
+        memories.MemoryCount(_NAMESPACE, "place within [52, 13, 1e5]", True, b"cursor", "vectors", 3),
         memories.MemoryHistory(_NAMESPACE, "id", 10, 5),
         search,
         memories.MemorySearch(_NAMESPACE, "words"),
         memories.MemoryContext(search, 100, 2),
+        memories.MemorySearch(_NAMESPACE, "words", among="messages"),
+        search_settings.SearchConfigure(_NAMESPACE, "german", True, False, True, True),
+        search_settings.SearchSettingsGet(_NAMESPACE),
+        vector_spaces.SpaceEmbed(_NAMESPACE, "vectors", (vector_spaces.MemoryVector("id", 1, vector),)),
+        vector_spaces.SpaceSwitch(_NAMESPACE, "alias", "vectors", 1),
         vector_spaces.SpaceDrop(_NAMESPACE, "vectors"),
     ]
 
