@@ -55,6 +55,7 @@ cdef extern from "recollectd_keyword_install.h" namespace "keyword" nogil:
         C_Index(size_t fields, uint64_t seed)
         uint64_t applied_seq
         cbool apply(uint64_t seq, const vector[Change] &changes) except +
+        uint64_t documents_in(const string &name) except +
         uint64_t delta_bytes() except +
         uint64_t freeze() except +
         Totals totals() except +
@@ -260,6 +261,9 @@ cdef class KeywordIndex:
         return documents, dead
 
     # -- what there is ---------------------------------------------------------------------------------------------------
+
+    def documents(self, bytes scope not None):
+        return self.index.get().documents_in(scope)
 
     @property
     def delta_bytes(self):

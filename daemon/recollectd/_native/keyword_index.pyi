@@ -80,6 +80,9 @@ class KeywordIndex:
     def segment_size(self, number: int) -> tuple[int, int]:
         """Return how many documents a segment has, and how many of them are dead. Raises KeyError."""
 
+    def documents(self, scope: bytes) -> int:
+        """Return how many live documents a scope has."""
+
     @property
     def delta_bytes(self) -> int:
         """Memory of what is in no segment yet; cheap."""

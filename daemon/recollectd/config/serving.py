@@ -196,6 +196,18 @@ class ServerOptions(Section, frozen=True):
             unsure="leave it: 5 to 20 % of the memory the daemon may use.",
         ),
     ] = 0
+    memory_cache_bytes: Annotated[
+        int,
+        option(
+            "Memory for semantic memories as searches read them, decoded, and for what filters allow. 0: neither.",
+            unit="bytes",
+            ge=0,
+            le=1 << 40,
+            raising="Searches in more and larger namespaces read no records; about 1.5 KB for each memory.",
+            lowering="More searches fetch and decode what they find, some 15 us for each memory, or filter anew.",
+            unsure="1,500 times the number of memories that are searched again and again.",
+        ),
+    ] = 128 * MIB
     touch_interval_ms: Annotated[
         int,
         option(

@@ -60,7 +60,7 @@ def open_store(config: Config) -> OpenStore:
         if disk.state() is DiskState.LOW and disk.release_ballast():
             log.warning("the disk is nearly full: the ballast is thrown off to start nonetheless")
         journal, engine, recovered = _open_views(folder, config)
-        memories = open_views(folder.path, engine)
+        memories = open_views(folder.path, engine, config.server.memory_cache_bytes)
         folder.establish()
         disk.maintain()
     except BaseException:

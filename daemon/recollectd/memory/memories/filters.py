@@ -25,6 +25,7 @@ _TOKEN: Final = re.compile(
     |(?P<sign>==|!=|<=|>=|[<>()\[\],.]))""",
     re.VERBOSE,
 )
+_SPEAKER: Final = re.compile(r"\s*([^\W\d_][\w .'-]{0,63}):\s")
 _ABSENT: Final = object()
 _WORDS: Final = {"true": True, "false": False, "null": None}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,13 +34,22 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Subject:
     """A memory as filters see it."""
 
-    __slots__ = ("_metadata", "body", "head", "memory_id")
+    __slots__ = ("_metadata", "_speaker", "body", "head", "memory_id")
 
     def __init__(self, memory_id: str, head: MemoryHead, body: MemoryBody) -> None:
         self.memory_id = memory_id
         self.head = head
         self.body = body
         self._metadata: Any = _ABSENT
+        self._speaker: str | None = None
+
+    @property
+    def speaker(self) -> str:
+        """By whom the text says it was said, in lower case: what stands before its first colon; empty if nobody."""
+        if self._speaker is None:
+            match = _SPEAKER.match(self.body.text)
+            self._speaker = match[1].lower() if match else ""
+        return self._speaker
 
     @property
     def metadata(self) -> Any:

@@ -64,7 +64,7 @@ def _result(candidate: Candidate, search: Search, *, explain: bool) -> messages.
     return messages.MemoryResult(
         memory,
         candidate.score,
-        tuple(candidate.details),
+        candidate.details(),
         candidate.recency,
         candidate.importance,
         candidate.speaker,

@@ -26,6 +26,8 @@ from recollectd.memory.memories.documents import FIELDS
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.heads import decode_space
 from recollectd.memory.memories.indexing import Spaces, scope_of
+from recollectd.memory.memories.known import KnownMemories
+from recollectd.memory.memories.standing import StandingFilters
 from recollectd.protocol import errors
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.engine import Engine
@@ -62,14 +64,17 @@ _STEP: Final = 256
 _WALK_ROWS: Final = 1_000
 _WAITING_MAX: Final = 200_000
 _BUSY_RETRY_MS: Final = 50
+KNOWN_BYTES_MAX: Final = 128 << 20
 
 
 class MemoryViews:
     """Keywords and vectors of all memories. Made by `open_views`; fatal: told what the views cannot go on after."""
 
-    def __init__(self, engine: Engine, keywords: Keywords, vectors: VectorView) -> None:
+    def __init__(self, engine: Engine, keywords: Keywords, vectors: VectorView, known_bytes_max: int) -> None:
         self.keywords = keywords
         self.vectors = vectors
+        self.known = KnownMemories(known_bytes_max - known_bytes_max // 4)
+        self.standing = StandingFilters(known_bytes_max // 4)
         self.fatal: Callable[[BaseException], None] = _raise
         self._engine = engine
         self._spaces: Spaces = {}
@@ -145,18 +150,27 @@ class MemoryViews:
                 self._state.wait_for(lambda: self._waiting or self._ending)
                 if self._ending:
                     return
-                step = _whole_commits(self._waiting)
+            self.tell_waiting()
+            self._work.set()
+
+    def tell_waiting(self) -> None:
+        """Tell the views the first of what waits, if anything does."""
+        with self._state:
+            step = _whole_commits(self._waiting)
+        if step:
             self.tell(step)
             with self._state:
                 del self._waiting[: len(step)]
                 self._told_seq = step[-1][0]
                 self._state.notify_all()
-            self._work.set()
 
     def tell(self, step: Sequence[tuple[int, bytes]]) -> None:
         """Tell the views what whole commits changed."""
         seq = step[-1][0]
-        changes = _finish(indexing.index([key for _, key in step], self._spaces), self._engine)
+        keys = [key for _, key in step]
+        self.known.forget(keys)
+        self.standing.note(keys)
+        changes = _finish(indexing.index(keys, self._spaces), self._engine)
         self.vectors.apply(seq, changes.vectors)
         self.keywords.apply(seq, changes.keywords)
         touched = {(change.scope, change.space) for change in changes.vectors}
@@ -190,6 +204,7 @@ class MemoryViews:
 
     def compact(self) -> None:
         """Leave no byte of a deleted memory in the files. On a worker thread."""
+        self.standing.clear()
         self.keywords.compact()
         self.vectors.compact()
 
@@ -217,6 +232,14 @@ class MemoryViews:
             "waiting": len(self._waiting),
             "told_seq": self._told_seq,
             "durable_seq": self.durable_seq,
+            "known": {
+                "memories": len(self.known),
+                "bytes": self.known.bytes,
+                "hits": self.known.hits,
+                "misses": self.known.misses,
+                "filters": len(self.standing),
+                "filter_bytes": self.standing.bytes,
+            },
             "keywords": keywords,
             "vectors": self.vectors.statistics(),
         }
@@ -262,8 +285,11 @@ class MemoryViews:
                 yield found.key[namespace_end(found.key) :], vector.components
 
 
-def open_views(folder: Path, engine: Engine) -> MemoryViews:
-    """Open the views in a data folder, or make them, and bring them up to what is applied. Raises OSError."""
+def open_views(folder: Path, engine: Engine, known_bytes_max: int = KNOWN_BYTES_MAX) -> MemoryViews:
+    """Open the views in a data folder, or make them, and bring them up to what is applied. Raises OSError.
+
+    known_bytes_max: memory for memories that searches have read, and for what filters allow.
+    """
     row = engine.get_many(Family.META, (CHANGES_TRIMMED_KEY,))[0]
     trimmed = 0 if row is None else unpack_number(row)
     options = KeywordOptions(fields=FIELDS)
@@ -275,7 +301,7 @@ def open_views(folder: Path, engine: Engine) -> MemoryViews:
         log.warning("the keyword view is made anew from the records: %s", error)
         keywords = rebuild_keywords(folder / KEYWORDS_NAME, engine.applied_seq, _all_documents(engine), options)
     vectors = VectorView(folder / VECTORS_NAME)
-    views = MemoryViews(engine, keywords, vectors)
+    views = MemoryViews(engine, keywords, vectors, known_bytes_max)
     views.come_up(rebuild_vectors=vectors.durable_seq < trimmed)
     return views
 

@@ -140,6 +140,10 @@ class Keywords:
             raise errors.InvalidArgument(f"the weight of {name} is {WEIGHT_MIN:g} to {WEIGHT_MAX:g}", field="weights")
         return float(weight)
 
+    def count(self, scope: bytes) -> int:
+        """Return how many documents a scope has."""
+        return self._index.documents(scope)
+
     def highlights(self, scope: bytes, query: str, text: str) -> list[Span]:
         """Return where a text has terms of a query, analysed as the scope's documents are."""
         return self._analyser(scope).highlights(query, text)

@@ -1,0 +1,169 @@
+"""Searches with what they remember: memories read before and what filters allow, through changes of any kind.
+
+Oracle: the order of a search without a filter, of those memories that a list with the filter tells.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from memory.asking import NS, add, memory, space, vector
+from memory.harness import Store, TestView
+from recollectd.memory import commits
+from recollectd.memory.memories import searching
+from recollectd.memory.memories.heads import memory_key
+from recollectd.memory.memories.known import KnownMemories
+from recollectd.memory.memories.views import MemoryViews, open_views
+from recollectd.protocol.messages import memories as messages
+from recollectd.protocol.messages.fields import Message
+from recollectd.storage.engine import Engine
+
+WORDS = ("tea", "cake", "rain", "snow", "piano", "river")
+FILTERS = ("metadata.n < 3", "metadata.n >= 1", 'kind == "odd"', 'text contains "tea"', "metadata.n == 77", "pinned == true")
+
+
+class Searched:
+    """A store whose views are told of every commit at once."""
+
+    def __init__(self, folder: Path, known_bytes_max: int) -> None:
+        self.store = Store()
+        self.views: MemoryViews = open_views(folder, cast("Engine", self.store.engine), known_bytes_max)
+
+    def write(self, request: Message) -> Any:
+        """Write, and tell the views at once what they follow of the commit."""
+        before = self.store.position
+        reply = self.store.write(request)
+        decoded = [(seq, commits.decode(self.store.journal[seq - 1])) for seq in range(before + 1, self.store.position + 1)]
+        self.views.follow(decoded)
+        self.views.tell_waiting()
+        return reply
+
+    def search(
+        self, text: str = "", filter: str = "", before: Callable[[int], None] = lambda step: None, **told: Any
+    ) -> list[str]:
+        view: TestView = self.store.view()
+        view.memories = self.views
+        request = messages.MemorySearch(NS, text, filter=filter, limit=1_000, neighbours=0.0, speaker=0.0, **told)
+        found = self.store.read(request, view=view, before=before)
+        return [result.memory.memory_id for result in found.results]
+
+    def listed(self, filter: str) -> set[str]:
+        page = self.store.read(messages.MemoryList(NS, filter, limit=1_000))
+        return {each.memory_id for each in page.memories}
+
+
+@pytest.fixture(params=[0, 12_000, 1 << 26], ids=["nothing kept", "little kept", "all kept"])
+def searched(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Searched]:
+    made = Searched(tmp_path, request.param)
+    yield made
+    made.views.close()
+
+
+@pytest.fixture(params=["before", "late", "helpings"])
+def filtering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Namespaces of a few memories are small, large or very large."""
+    monkeypatch.setattr(searching, "LOOKED_AT", 4)
+    monkeypatch.setattr(searching, "FILTERED_BEFORE_MAX", 1_000 if request.param == "before" else 3)
+    monkeypatch.setattr(searching, "FILTERED_MAX", 3 if request.param == "helpings" else 1_000)
+    monkeypatch.setattr(searching, "ALLOWED_FEW_MAX", 5)
+
+
+def written(rng: random.Random, name: str) -> messages.NewMemory:
+    text = " ".join(rng.choices(WORDS, k=rng.randint(1, 5)))
+    kind, pinned = rng.choice(("odd", "")), rng.random() < 0.2
+    vectors = {"mini": vector(rng.uniform(0.1, 1), rng.uniform(0.1, 1))}
+    return memory(text, name, kind=kind, pinned=pinned, metadata={"n": rng.randrange(6)}, vectors=vectors)
+
+
+def change(rng: random.Random, searched: Searched, names: list[str]) -> None:
+    name = rng.choice(names)
+    there = searched.store.read(messages.MemoryGet(NS, (name,), False)).memories[0] is not None
+    kind = rng.random()
+    if not there:
+        searched.write(add(written(rng, name)))
+    elif kind < 0.4:
+        searched.write(messages.MemoryReplace(NS, written(rng, name)))
+    elif kind < 0.6:
+        searched.write(messages.MemoryForget(NS, name, undo=rng.random() < 0.5))
+    else:
+        searched.write(messages.MemoryDelete(NS, name))
+
+
+@pytest.mark.usefixtures("filtering")
+@pytest.mark.parametrize("seed", range(3))
+def test_a_filtered_search_is_the_search_filtered_through_changes(searched: Searched, seed: int) -> None:
+    rng = random.Random(seed)
+    names = [f"m{number:02}" for number in range(40)]
+    searched.write(space("mini"))
+    searched.write(add(*(written(rng, name) for name in names)))
+    for _ in range(60):
+        for _ in range(rng.randrange(3)):
+            change(rng, searched, names)
+        filter, text = rng.choice(FILTERS), " ".join(rng.sample(WORDS, 2))
+        wanted = searched.listed(filter)
+        whole = searched.search(text, mode="keyword")
+        assert searched.search(text, filter, mode="keyword") == [name for name in whole if name in wanted]
+        query = {"mini": vector(rng.uniform(0.1, 1), 1.0)}
+        nearest = searched.search(vectors=query, exact=True)
+        assert searched.search(vectors=query, filter=filter) == [name for name in nearest if name in wanted]
+        assert set(whole) <= set(nearest) == searched.listed("")
+
+
+def test_what_changes_while_a_search_reads_is_not_remembered_as_it_was(searched: Searched) -> None:
+    for number in range(3):
+        searched.write(add(memory("tea", f"m{number}", metadata={"n": 1})))
+
+    def interfere(step: int) -> None:
+        if step == 1:  # the heads are read, their contents are not
+            searched.write(messages.MemoryReplace(NS, memory("tea", "m0", metadata={"n": 2})))
+            searched.write(messages.MemoryForget(NS, "m1"))
+            searched.write(messages.MemoryDelete(NS, "m2"))
+
+    searched.search("tea", "metadata.n == 1", interfere)
+    assert searched.search("tea", "metadata.n == 1") == []
+    assert searched.search("tea", "metadata.n == 2") == ["m0"]
+    assert searched.search("tea") == ["m0"]
+
+
+def test_a_search_reads_no_record_twice(tmp_path: Path) -> None:
+    searched = Searched(tmp_path, 1 << 26)
+    searched.write(add(*(memory("tea", f"m{number}", metadata={"n": number % 2}) for number in range(10))))
+    steps: list[int] = []
+    first = searched.search("tea", "metadata.n == 1", steps.append)
+    assert steps
+    steps.clear()
+    assert searched.search("tea", "metadata.n == 1", steps.append) == first
+    assert not steps
+    searched.write(messages.MemoryDelete(NS, first[0]))
+    assert searched.search("tea", "metadata.n == 1", steps.append) == first[1:]
+    assert steps
+    figures = searched.views.status()["known"]
+    assert figures["memories"] >= 4
+    assert figures["filters"] == 1
+    searched.views.close()
+
+
+def test_what_is_remembered_keeps_to_its_bytes(tmp_path: Path) -> None:
+    searched = Searched(tmp_path, 20_000)
+    names = [f"m{number}" for number in range(50)]
+    searched.write(add(*(memory("tea " * 20, name) for name in names)))
+    for _ in range(3):
+        assert set(searched.search("tea")) == set(names)
+    known: KnownMemories = searched.views.known
+    assert 0 < known.bytes <= known.bytes_max
+    assert 0 < len(known) < len(names)
+    last = next(name for name in reversed(names) if known.get(memory_key(NS, name)) is not None)
+    before = known.bytes
+    searched.write(messages.MemoryDelete(NS, last))
+    assert known.bytes < before
+    for number in range(200):
+        searched.search("tea", f"metadata.n != {number}")
+    assert searched.views.standing.bytes <= searched.views.standing.bytes_max
+    known.clear()
+    assert (known.bytes, len(known)) == (0, 0)
+    searched.views.close()
