@@ -27,7 +27,7 @@ class KnownMemories:
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
-        self.bytes = 0
+        self.memory_bytes = 0
         self.hits = 0
         self.misses = 0
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class KnownMemories:
             for key in keys:
                 found = self._found.pop(key, None)
                 if found is not None:
-                    self.bytes -= weight(found)
+                    self.memory_bytes -= weight(found)
                 for changed in self._learnings:
                     changed.add(key)
 
@@ -74,16 +74,16 @@ class KnownMemories:
         """Drop all."""
         with self._lock:
             self._found.clear()
-            self.bytes = 0
+            self.memory_bytes = 0
 
     def _keep(self, found: Found) -> None:
         needed = weight(found)
         if found.key in self._found or needed > self.bytes_max:
             return
-        while self.bytes + needed > self.bytes_max:
-            self.bytes -= weight(self._found.pop(next(iter(self._found))))
+        while self.memory_bytes + needed > self.bytes_max:
+            self.memory_bytes -= weight(self._found.pop(next(iter(self._found))))
         self._found[found.key] = found
-        self.bytes += needed
+        self.memory_bytes += needed
 
 
 def weight(found: Found) -> int:

@@ -65,7 +65,7 @@ class StandingFilters:
         return len(self._kept)
 
     @property
-    def bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """About how much memory they take."""
         return sum(each.weight for each in list(self._kept.values()))
 
@@ -124,9 +124,7 @@ class StandingFilters:
             del self._kept[other], weights[other]
         self._kept[name] = standing
 
-    def _settle(
-        self, standing: Standing, changed: dict[bytes, object], view: View
-    ) -> Generator[Fetch, Rows, Allowed]:
+    def _settle(self, standing: Standing, changed: dict[bytes, object], view: View) -> Generator[Fetch, Rows, Allowed]:
         """Evaluate what commits changed; what they change again meanwhile stays noted."""
         if not changed:
             return standing.allowed
@@ -161,6 +159,8 @@ def _ask(predicate: Predicate, keys: list[bytes], view: View) -> Generator[Fetch
     at = 0
     while at < len(keys):
         found = yield from found_among(keys[at : at + _STEP], view)
-        allowed.update(each.key[namespace_end(each.key) :] for each in found if each is not None and predicate(each.subject))
+        allowed.update(
+            each.key[namespace_end(each.key) :] for each in found if each is not None and predicate(each.subject)
+        )
         at += len(found)
     return allowed

@@ -234,11 +234,11 @@ class MemoryViews:
             "durable_seq": self.durable_seq,
             "known": {
                 "memories": len(self.known),
-                "bytes": self.known.bytes,
+                "bytes": self.known.memory_bytes,
                 "hits": self.known.hits,
                 "misses": self.known.misses,
                 "filters": len(self.standing),
-                "filter_bytes": self.standing.bytes,
+                "filter_bytes": self.standing.memory_bytes,
             },
             "keywords": keywords,
             "vectors": self.vectors.statistics(),
