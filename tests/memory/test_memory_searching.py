@@ -18,6 +18,7 @@ from recollectd.memory import commits
 from recollectd.memory.memories import searching
 from recollectd.memory.memories.heads import memory_key
 from recollectd.memory.memories.known import KnownMemories
+from recollectd.memory.memories.view_options import ViewOptions
 from recollectd.memory.memories.views import MemoryViews, open_views
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.fields import Message
@@ -39,7 +40,7 @@ class Searched:
 
     def __init__(self, folder: Path, known_bytes_max: int) -> None:
         self.store = Store()
-        self.views: MemoryViews = open_views(folder, cast("Engine", self.store.engine), known_bytes_max)
+        self.views: MemoryViews = open_views(folder, cast("Engine", self.store.engine), ViewOptions(known_bytes_max))
 
     def write(self, request: Message) -> Any:
         """Write, and tell the views at once what they follow of the commit."""

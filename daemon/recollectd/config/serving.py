@@ -208,6 +208,19 @@ class ServerOptions(Section, frozen=True):
             unsure="1,500 times the number of memories that are searched again and again.",
         ),
     ] = 128 * MIB
+    erase_interval_s: Annotated[
+        int,
+        option(
+            "How often what was deleted or replaced is erased from the files of keywords and vectors, if anything "
+            "was. Searches never see it, erased or not. 0: only when asked, by `recollectd erase`.",
+            unit="seconds",
+            ge=0,
+            le=YEAR_S,
+            raising="Bytes of deleted memories stay in files for longer; fewer files are written anew.",
+            lowering="They are gone sooner; every time, files with something deleted in them are written anew.",
+            unsure="leave it: a day.",
+        ),
+    ] = 86_400
     touch_interval_ms: Annotated[
         int,
         option(

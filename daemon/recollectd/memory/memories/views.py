@@ -20,14 +20,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from msgspec import structs
+
 from recollectd.memory.kind import Fetch, Rows, WriteOperation
 from recollectd.memory.memories import indexing
 from recollectd.memory.memories.documents import FIELDS
+from recollectd.memory.memories.erasing import Erasing
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.heads import decode_space
 from recollectd.memory.memories.indexing import Spaces, scope_of
 from recollectd.memory.memories.known import KnownMemories
 from recollectd.memory.memories.standing import StandingFilters
+from recollectd.memory.memories.view_options import DEFAULT_VIEW_OPTIONS, ViewOptions
 from recollectd.protocol import errors
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.engine import Engine
@@ -64,17 +68,16 @@ _STEP: Final = 256
 _WALK_ROWS: Final = 1_000
 _WAITING_MAX: Final = 200_000
 _BUSY_RETRY_MS: Final = 50
-KNOWN_BYTES_MAX: Final = 128 << 20
 
 
 class MemoryViews:
     """Keywords and vectors of all memories. Made by `open_views`; fatal: told what the views cannot go on after."""
 
-    def __init__(self, engine: Engine, keywords: Keywords, vectors: VectorView, known_bytes_max: int) -> None:
+    def __init__(self, engine: Engine, keywords: Keywords, vectors: VectorView, options: ViewOptions) -> None:
         self.keywords = keywords
         self.vectors = vectors
-        self.known = KnownMemories(known_bytes_max - known_bytes_max // 4)
-        self.standing = StandingFilters(known_bytes_max // 4)
+        self.known = KnownMemories(options.known_bytes_max - options.known_bytes_max // 4)
+        self.standing = StandingFilters(options.known_bytes_max // 4)
         self.fatal: Callable[[BaseException], None] = _raise
         self._engine = engine
         self._spaces: Spaces = {}
@@ -86,6 +89,10 @@ class MemoryViews:
         self._ending = False
         self._telling = threading.Thread(target=self._guarded, args=(self._tell,), name="memory-views", daemon=True)
         self._keeping = threading.Thread(target=self._guarded, args=(self._keep,), name="memory-files", daemon=True)
+        self.erasing = Erasing(self.compact, lambda: self._told_seq, options.erase_interval_s)
+        self._erasing = threading.Thread(
+            target=self._guarded, args=(self.erasing.run,), name="memory-erasing", daemon=True
+        )
         self._work = threading.Event()
 
     # -- following the journal -------------------------------------------------------------------------------------
@@ -125,18 +132,22 @@ class MemoryViews:
         """Begin to follow."""
         self._telling.start()
         self._keeping.start()
+        self._erasing.start()
 
     def close(self) -> None:
         """End both threads, make everything durable."""
         with self._state:
             self._ending = True
             self._state.notify_all()
+        self.erasing.end()
         self._work.set()
         if self._telling.is_alive():
             self._telling.join()
             self._keeping.join()
             self.checkpoint()
-        self.vectors.close()
+        self.vectors.close()  # ends what is being built
+        if self._erasing.is_alive():
+            self._erasing.join()
 
     def _guarded(self, run: Callable[[], None]) -> None:
         try:
@@ -240,6 +251,7 @@ class MemoryViews:
                 "filters": len(self.standing),
                 "filter_bytes": self.standing.memory_bytes,
             },
+            "erasing": structs.asdict(self.erasing.state),
             "keywords": keywords,
             "vectors": self.vectors.statistics(),
         }
@@ -285,23 +297,20 @@ class MemoryViews:
                 yield found.key[namespace_end(found.key) :], vector.components
 
 
-def open_views(folder: Path, engine: Engine, known_bytes_max: int = KNOWN_BYTES_MAX) -> MemoryViews:
-    """Open the views in a data folder, or make them, and bring them up to what is applied. Raises OSError.
-
-    known_bytes_max: memory for memories that searches have read, and for what filters allow.
-    """
+def open_views(folder: Path, engine: Engine, options: ViewOptions = DEFAULT_VIEW_OPTIONS) -> MemoryViews:
+    """Open the views in a data folder, or make them, and bring them up to what is applied. Raises OSError."""
     row = engine.get_many(Family.META, (CHANGES_TRIMMED_KEY,))[0]
     trimmed = 0 if row is None else unpack_number(row)
-    options = KeywordOptions(fields=FIELDS)
+    keyword_options = KeywordOptions(fields=FIELDS)
     try:
-        keywords = open_keywords(folder / KEYWORDS_NAME, options)
+        keywords = open_keywords(folder / KEYWORDS_NAME, keyword_options)
         if keywords.durable_seq < trimmed:
             raise KeywordsOutdated(f"durable up to {keywords.durable_seq}, changes are known from {trimmed + 1} on")
     except (KeywordsDamaged, KeywordsOutdated) as error:
         log.warning("the keyword view is made anew from the records: %s", error)
-        keywords = rebuild_keywords(folder / KEYWORDS_NAME, engine.applied_seq, _all_documents(engine), options)
+        keywords = rebuild_keywords(folder / KEYWORDS_NAME, engine.applied_seq, _all_documents(engine), keyword_options)
     vectors = VectorView(folder / VECTORS_NAME)
-    views = MemoryViews(engine, keywords, vectors, known_bytes_max)
+    views = MemoryViews(engine, keywords, vectors, options)
     views.come_up(rebuild_vectors=vectors.durable_seq < trimmed)
     return views
 

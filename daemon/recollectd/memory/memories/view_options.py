@@ -1,0 +1,17 @@
+"""What the views over memories are opened with."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class ViewOptions(NamedTuple):
+    """known_bytes_max: memory for memories that searches have read, and for what filters allow; erase_interval_s: how
+    often what was deleted is erased from files unasked, 0: never.
+    """
+
+    known_bytes_max: int = 128 << 20
+    erase_interval_s: int = 0
+
+
+DEFAULT_VIEW_OPTIONS: Final = ViewOptions()
