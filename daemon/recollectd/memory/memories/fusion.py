@@ -55,6 +55,20 @@ class Candidate:
         )
 
 
+def as_they_are(arm: Arm, found: Mapping[bytes, Found | None], score_min: float) -> list[tuple[bytes, Candidate]]:
+    """Return what a single arm found, with its own scores; score_min: 0 for any."""
+    ranked: list[tuple[bytes, Candidate]] = []
+    for rank, (key, raw) in enumerate(arm.hits, 1):
+        each = found[key]
+        assert each is not None, "an arm's hits count"
+        if raw >= score_min or not score_min:
+            candidate = Candidate(each)
+            candidate.score = raw
+            candidate.places.append((arm, rank, raw))
+            ranked.append((key, candidate))
+    return ranked
+
+
 def fuse(arms: Sequence[Arm], found: Mapping[bytes, Found | None]) -> dict[bytes, Candidate]:
     """Return candidates with the weighted mean of their normalised scores."""
     candidates: dict[bytes, Candidate] = {}

@@ -78,21 +78,34 @@ class Search:
         self._found: dict[bytes, Found | None] = {}
         self._allowed: Allowed | None = None
 
+    @property
+    def _plain(self) -> bool:
+        """Whether one arm alone decides, so that its best are the results, with its own scores."""
+        request = self._request
+        keywords = bool(request.text) and request.mode != "vector"
+        spaces_asked = len(request.vectors or {}) if request.mode != KEYWORD else 0
+        factors = request.recency_half_life_us or request.importance_weight or request.diversity
+        beside = request.neighbours or (request.speaker and request.text)
+        return keywords + spaces_asked == 1 and not factors and not beside
+
     def run(self, wanted: int) -> Generator[Fetch, Rows, list[tuple[bytes, Candidate]]]:
-        """Return results in order, best first."""
+        """Return results in order, best first: more than are wanted, if there are."""
         request = self._request
         self._views.catch_up()
+        looked_at = wanted + 1 if self._plain else max(LOOKED_AT, wanted)
         if self._predicate is not None:
             yield from self._filter_before(self._predicate)
         arms: list[Arm] = []
         weights = request.weights or {}
         if request.text and request.mode != "vector":
             weight = weights.get(KEYWORD, KEYWORD_WEIGHT_DEFAULT)
-            arms.append(Arm(KEYWORD, weight, (yield from self._look(self._keywords, wanted))))
+            arms.append(Arm(KEYWORD, weight, (yield from self._look(self._keywords, looked_at))))
         if request.vectors and request.mode != KEYWORD:
             for name, vector in request.vectors.items():
                 ask = yield from self._vectors(name, vector)
-                arms.append(Arm(name, weights.get(name, 1.0), (yield from self._look(ask, wanted))))
+                arms.append(Arm(name, weights.get(name, 1.0), (yield from self._look(ask, looked_at))))
+        if self._plain:
+            return fusion.as_they_are(arms[0], self._found, request.min_score)
         candidates = fusion.fuse(arms, self._found)
         fusion.apply_factors(candidates, request, self._view.time if request.as_of is None else request.as_of)
         return fusion.ordered(candidates, request, wanted)
@@ -124,9 +137,9 @@ class Search:
 
         return ask
 
-    def _look(self, ask: Callable[[int], Hits], wanted: int) -> Generator[Fetch, Rows, Hits]:
+    def _look(self, ask: Callable[[int], Hits], enough: int) -> Generator[Fetch, Rows, Hits]:
         """Return an arm's best among the memories that count, in ever larger helpings until there are enough."""
-        enough = limit = max(LOOKED_AT, wanted)
+        limit = enough
         prefix, found = self._prefix, self._found
         while True:
             hits = ask(limit)
