@@ -15,6 +15,7 @@ import msgspec
 
 from recollectd.memory.memories.heads import MemoryBody, MemoryHead
 from recollectd.protocol import errors, limits
+from recollectd.protocol.messages.memories import Memory
 
 EARTH_RADIUS_M: Final = 6_371_008.8
 
@@ -34,7 +35,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Subject:
     """A memory as filters see it."""
 
-    __slots__ = ("_metadata", "_speaker", "body", "head", "memory_id")
+    __slots__ = ("_metadata", "_speaker", "body", "head", "memory_id", "told")
 
     def __init__(self, memory_id: str, head: MemoryHead, body: MemoryBody) -> None:
         self.memory_id = memory_id
@@ -42,6 +43,7 @@ class Subject:
         self.body = body
         self._metadata: Any = _ABSENT
         self._speaker: str | None = None
+        self.told: Memory | None = None
 
     @property
     def speaker(self) -> str:

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from typing import Final
 
 from recollectd.memory.memories.fetching import Found
+from recollectd.memory.memories.heads import SpaceHead
 
 # Of head, body, key and their places in tables; beside it the text, and metadata as they are and decoded.
-_MEMORY_BYTES: Final = 1_300
+_MEMORY_BYTES: Final = 1_700
 _METADATA_FACTOR: Final = 6
+_SPACES_MAX: Final = 10_000
 
 
 class KnownMemories:
@@ -84,6 +86,33 @@ class KnownMemories:
             self.memory_bytes -= weight(self._found.pop(next(iter(self._found))))
         self._found[found.key] = found
         self.memory_bytes += needed
+
+
+class KnownSpaces:
+    """Vector spaces by scope and name, or an alias, as searches have read them. Forgotten together: they rarely change.
+
+    changes: how often they were; what was read since is kept.
+    """
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._lock = threading.Lock()
+        self._known: dict[tuple[bytes, str], tuple[str, SpaceHead]] = {}
+        self.get = self._known.get
+
+    def keep(self, place: tuple[bytes, str], space: tuple[str, SpaceHead], since: int) -> None:
+        """Keep what was read, unless some space has changed since then."""
+        with self._lock:
+            if self.changes == since:
+                if len(self._known) >= _SPACES_MAX:
+                    self._known.clear()
+                self._known[place] = space
+
+    def forget(self) -> None:
+        """Drop all: one has changed."""
+        with self._lock:
+            self.changes += 1
+            self._known.clear()
 
 
 def weight(found: Found) -> int:

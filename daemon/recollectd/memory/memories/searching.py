@@ -122,7 +122,13 @@ class Search:
     def _vectors(self, name: str, vector: bytes) -> Generator[Fetch, Rows, Callable[[int], Hits]]:
         """Return what asks the vector view for the nearest in a space, which an alias may name."""
         field = f"vectors[{name!r}]"
-        space, head = yield from spaces.fetch_space(self._request.namespace, name, field)
+        known = self._views.known_spaces
+        place, since = (self._scope, name), known.changes
+        told = known.get(place)
+        if told is None:
+            told = yield from spaces.fetch_space(self._request.namespace, name, field)
+            known.keep(place, told, since)
+        space, head = told
         check_dimensions(vector, head, field)
 
         def ask(limit: int) -> Hits:

@@ -29,7 +29,7 @@ from recollectd.memory.memories.erasing import Erasing
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.heads import decode_space
 from recollectd.memory.memories.indexing import Spaces, scope_of
-from recollectd.memory.memories.known import KnownMemories
+from recollectd.memory.memories.known import KnownMemories, KnownSpaces
 from recollectd.memory.memories.standing import StandingFilters
 from recollectd.memory.memories.view_options import DEFAULT_VIEW_OPTIONS, ViewOptions
 from recollectd.protocol import errors
@@ -77,6 +77,7 @@ class MemoryViews:
         self.keywords = keywords
         self.vectors = vectors
         self.known = KnownMemories(options.known_bytes_max - options.known_bytes_max // 4)
+        self.known_spaces = KnownSpaces()
         self.standing = StandingFilters(options.known_bytes_max // 4)
         self.fatal: Callable[[BaseException], None] = _raise
         self._engine = engine
@@ -181,6 +182,8 @@ class MemoryViews:
         keys = [key for _, key in step]
         self.known.forget(keys)
         self.standing.note(keys)
+        if any(key[0] == Kind.VECTOR_SPACE for key in keys):
+            self.known_spaces.forget()
         changes = _finish(indexing.index(keys, self._spaces), self._engine)
         self.vectors.apply(seq, changes.vectors)
         self.keywords.apply(seq, changes.keywords)
