@@ -19,6 +19,7 @@ from recollectd.storage.engine import Engine
 from recollectd.storage.engine_errors import EngineError
 from recollectd.storage.engine_options import EngineOptions
 from recollectd.storage.folder import DataFolder, open_folder
+from recollectd.storage.vectors.options import VectorOptions
 from recollectd.topology import read_topology
 
 log = logging.getLogger("recollectd.start")
@@ -104,7 +105,9 @@ def _engine_options(config: Config) -> EngineOptions:
 
 
 def _view_options(config: Config) -> ViewOptions:
-    return ViewOptions(config.server.memory_cache_bytes, config.server.erase_interval_s)
+    options = config.server
+    vectors = VectorOptions(expansion_search=options.vector_effort)
+    return ViewOptions(options.memory_cache_bytes, options.erase_interval_s, vectors)
 
 
 def _reporter(what: str, unit: str) -> Progress:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from recollectd.storage.vectors.options import VectorOptions
+
 
 class ViewOptions(NamedTuple):
     """known_bytes_max: memory for memories that searches have read, and for what filters allow; erase_interval_s: how
-    often what was deleted is erased from files unasked, 0: never.
+    often what was deleted is erased from files unasked, 0: never; vectors: of the vector view.
     """
 
     known_bytes_max: int = 128 << 20
     erase_interval_s: int = 0
+    vectors: VectorOptions = VectorOptions()  # noqa: B008  # frozen
 
 
 DEFAULT_VIEW_OPTIONS: Final = ViewOptions()

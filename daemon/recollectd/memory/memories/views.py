@@ -312,7 +312,7 @@ def open_views(folder: Path, engine: Engine, options: ViewOptions = DEFAULT_VIEW
     except (KeywordsDamaged, KeywordsOutdated) as error:
         log.warning("the keyword view is made anew from the records: %s", error)
         keywords = rebuild_keywords(folder / KEYWORDS_NAME, engine.applied_seq, _all_documents(engine), keyword_options)
-    vectors = VectorView(folder / VECTORS_NAME)
+    vectors = VectorView(folder / VECTORS_NAME, options.vectors)
     views = MemoryViews(engine, keywords, vectors, options)
     views.come_up(rebuild_vectors=vectors.durable_seq < trimmed)
     return views

@@ -10,6 +10,7 @@ class VectorOptions:
     """Rows are vectors; bytes are of memory or files as each says.
 
     flush_rows: a delta of so many rows is made a segment. Fewer: faster searches under writes, more work of merging.
+    quiet_rows_min: so many rows are made a segment when the space has not changed for some seconds.
     delta_rows_max: at so many rows not yet in a segment, writes to the space are answered BUSY.
     delta_bytes_max: the same for the memory of all spaces' deltas together.
     exact_rows_max: a space of at most so many live rows is always searched exactly.
@@ -27,6 +28,7 @@ class VectorOptions:
     """
 
     flush_rows: int = 16_384
+    quiet_rows_min: int = 1_024
     delta_rows_max: int = 131_072
     delta_bytes_max: int = 1 << 30
     exact_rows_max: int = 10_000
