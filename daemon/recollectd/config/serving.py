@@ -220,6 +220,40 @@ class ServerOptions(Section, frozen=True):
             unsure="leave it: .97 of the ten nearest of 100,000 sentences are found.",
         ),
     ] = 64
+    vector_exact_rows_max: Annotated[
+        int,
+        option(
+            "Spaces of up to so many vectors are searched exactly; larger ones get a graph.",
+            ge=1,
+            le=10_000_000,
+            raising="Nothing is missed in larger spaces; a search costs in proportion, 60 us for each 1,000 vectors.",
+            lowering="Smaller spaces are searched by graph: sooner, and now and then one of the nearest is missed.",
+            unsure="leave it.",
+        ),
+    ] = 10_000
+    vector_flush_rows: Annotated[
+        int,
+        option(
+            "So many vectors of a space may wait in memory before a process begins to merge them into its files.",
+            ge=8,
+            le=100_000,
+            raising="Fewer and larger merges; searches look at more vectors one by one meanwhile.",
+            lowering="More merges, each of which begins a process; searches under a load of writes cost less.",
+            unsure="leave it.",
+        ),
+    ] = 16_384
+    keyword_flush_bytes: Annotated[
+        int,
+        option(
+            "Memory of keywords from which on they are written to a segment.",
+            unit="bytes",
+            ge=4 * KIB,
+            le=GIB,
+            raising="Fewer and larger segments; more memory, and more to be told again after a crash.",
+            lowering="Less memory; more segments are written and merged.",
+            unsure="leave it.",
+        ),
+    ] = 64 * MIB
     erase_interval_s: Annotated[
         int,
         option(

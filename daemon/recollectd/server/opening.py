@@ -106,8 +106,14 @@ def _engine_options(config: Config) -> EngineOptions:
 
 def _view_options(config: Config) -> ViewOptions:
     options = config.server
-    vectors = VectorOptions(expansion_search=options.vector_effort)
-    return ViewOptions(options.memory_cache_bytes, options.erase_interval_s, vectors)
+    vectors = VectorOptions(
+        flush_rows=options.vector_flush_rows,
+        exact_rows_max=options.vector_exact_rows_max,
+        expansion_search=options.vector_effort,
+    )
+    return ViewOptions(
+        options.memory_cache_bytes, options.erase_interval_s, options.keyword_flush_bytes, vectors
+    )
 
 
 def _reporter(what: str, unit: str) -> Progress:

@@ -68,6 +68,7 @@ _STEP: Final = 256
 _WALK_ROWS: Final = 1_000
 _WAITING_MAX: Final = 200_000
 _BUSY_RETRY_MS: Final = 50
+KEYWORD_BYTES_MAX: Final = 256 << 20
 
 
 class MemoryViews:
@@ -304,7 +305,11 @@ def open_views(folder: Path, engine: Engine, options: ViewOptions = DEFAULT_VIEW
     """Open the views in a data folder, or make them, and bring them up to what is applied. Raises OSError."""
     row = engine.get_many(Family.META, (CHANGES_TRIMMED_KEY,))[0]
     trimmed = 0 if row is None else unpack_number(row)
-    keyword_options = KeywordOptions(fields=FIELDS)
+    keyword_options = KeywordOptions(
+        fields=FIELDS,
+        delta_bytes_wanted=options.keyword_flush_bytes,
+        delta_bytes_max=max(KEYWORD_BYTES_MAX, 2 * options.keyword_flush_bytes),
+    )
     try:
         keywords = open_keywords(folder / KEYWORDS_NAME, keyword_options)
         if keywords.durable_seq < trimmed:

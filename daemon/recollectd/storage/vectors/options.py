@@ -24,7 +24,8 @@ class VectorOptions:
     graph_bytes_max: the part of the page cache that graphs may fill; 0: unlimited. Those that do not fit are read
     without read-ahead, which is slow and does not push out the rest.
     dump_files_max: at so many files of deltas all are written as one.
-    recall_interval: every how many approximate searches one is asked again exactly; 0: never.
+    recall_interval: every how many approximate searches one is asked again exactly, in spaces of up to 20,000 rows, and
+    more seldom in larger ones; 0: never.
     """
 
     flush_rows: int = 16_384
