@@ -148,9 +148,7 @@ def compare(daemon: DaemonProcess, data: Data, peers: Sequence[Engine], report: 
                 theirs = statistics.median(spent[peer.name])
                 must = f"<= {theirs * ratio_max:.1f}" if peer.name == "hnswlib" and in_flight == IN_FLIGHT[-1] else None
                 kind = f"{case}, {in_flight} in flight"
-                report.add(
-                    "server CPU per query", kind, unit="us", ours=ours, theirs=theirs, peer=peer.name, must=must
-                )
+                report.add("server CPU per query", kind, unit="us", ours=ours, theirs=theirs, peer=peer.name, must=must)
 
 
 def filters(daemon: DaemonProcess, data: Data, report: Report) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
-from memory.asking import NS, add, memory, space, vector
-from memory.harness import Store, TestView
+from memory.asking import NS, add, memory, put, space, vector
+from memory.harness import Store, TestView, operation_of
 from recollectd.memory import commits
 from recollectd.memory.memories import searching
 from recollectd.memory.memories.heads import memory_key
@@ -23,6 +24,7 @@ from recollectd.memory.memories.views import MemoryViews, open_views
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.fields import Message
 from recollectd.storage.engine import Engine
+from recollectd.storage.vectors.options import VectorOptions
 
 WORDS = ("tea", "cake", "rain", "snow", "piano", "river")
 FILTERS = (
@@ -38,9 +40,9 @@ FILTERS = (
 class Searched:
     """A store whose views are told of every commit at once."""
 
-    def __init__(self, folder: Path, known_bytes_max: int) -> None:
+    def __init__(self, folder: Path, options: ViewOptions) -> None:
         self.store = Store()
-        self.views: MemoryViews = open_views(folder, cast("Engine", self.store.engine), ViewOptions(known_bytes_max))
+        self.views: MemoryViews = open_views(folder, cast("Engine", self.store.engine), options)
 
     def write(self, request: Message) -> Any:
         """Write, and tell the views at once what they follow of the commit."""
@@ -58,7 +60,8 @@ class Searched:
     ) -> list[str]:
         view: TestView = self.store.view()
         view.memories = self.views
-        request = messages.MemorySearch(NS, text, filter=filter, limit=1_000, neighbours=0.0, speaker=0.0, **told)
+        told = {"limit": 1_000, "neighbours": 0.0, "speaker": 0.0, **told}
+        request = messages.MemorySearch(NS, text, filter=filter, **told)
         found = self.store.read(request, view=view, before=before)
         return [result.memory.memory_id for result in found.results]
 
@@ -69,7 +72,7 @@ class Searched:
 
 @pytest.fixture(params=[0, 12_000, 1 << 26], ids=["nothing kept", "little kept", "all kept"])
 def searched(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Searched]:
-    made = Searched(tmp_path, request.param)
+    made = Searched(tmp_path, ViewOptions(request.param))
     yield made
     made.views.close()
 
@@ -143,7 +146,7 @@ def test_what_changes_while_a_search_reads_is_not_remembered_as_it_was(searched:
 
 
 def test_a_search_reads_no_record_twice(tmp_path: Path) -> None:
-    searched = Searched(tmp_path, 1 << 26)
+    searched = Searched(tmp_path, ViewOptions(1 << 26))
     searched.write(add(*(memory("tea", f"m{number}", metadata={"n": number % 2}) for number in range(10))))
     steps: list[int] = []
     first = searched.search("tea", "metadata.n == 1", steps.append)
@@ -161,7 +164,7 @@ def test_a_search_reads_no_record_twice(tmp_path: Path) -> None:
 
 
 def test_what_is_remembered_keeps_to_its_bytes(tmp_path: Path) -> None:
-    searched = Searched(tmp_path, 20_000)
+    searched = Searched(tmp_path, ViewOptions(20_000))
     names = [f"m{number}" for number in range(50)]
     searched.write(add(*(memory("tea " * 20, name) for name in names)))
     for _ in range(3):
@@ -178,4 +181,55 @@ def test_what_is_remembered_keeps_to_its_bytes(tmp_path: Path) -> None:
     assert searched.views.standing.memory_bytes <= searched.views.standing.bytes_max
     known.clear()
     assert (known.memory_bytes, len(known)) == (0, 0)
+    searched.views.close()
+
+
+def test_writes_of_memories_wait_while_too_many_vectors_do_and_no_longer(tmp_path: Path) -> None:
+    vectors = VectorOptions(flush_rows=1_000, delta_rows_max=8)
+    searched = Searched(tmp_path, ViewOptions(vectors=vectors))
+    searched.write(space("mini"))
+    adding, forgetting = operation_of(add("tea")), operation_of(messages.MemoryDelete(NS, "m0"))
+    for number in range(8):
+        assert searched.views.refuse(adding) is None
+        searched.write(add(memory("tea", f"m{number}", vectors={"mini": vector(1.0, number)})))
+    refused = searched.views.refuse(adding)
+    assert refused is not None
+    assert refused.retry_after_ms
+    assert searched.views.refuse(operation_of(put("k", 1))) is None
+    assert searched.views.refuse(forgetting) is None
+    ((scope, name),) = searched.views.vectors.spaces()
+    searched.views.vectors.merge(scope, name)
+    assert searched.views.refuse(adding) is None
+    assert searched.search(vectors={"mini": vector(1.0, 0.0)})[0] == "m0"
+    searched.views.close()
+
+
+@pytest.mark.parametrize("share", [50, 10, 1])
+def test_filtered_searches_of_graphs_find_what_is_nearest(tmp_path: Path, share: int) -> None:
+    rng = np.random.default_rng(share)
+    vectors = VectorOptions(exact_rows_max=100, allowed_exact_max=150, flush_rows=4_000)
+    searched = Searched(tmp_path, ViewOptions(vectors=vectors))
+    searched.write(space("mini", 16, precision="f32"))
+    base = rng.normal(size=(3_000, 16)).astype(np.float32)
+    for start in range(0, len(base), 500):
+        rows = range(start, start + 500)
+        new = (
+            memory("tea", f"{row}", metadata={"n": row % 100}, vectors={"mini": base[row].tobytes()}) for row in rows
+        )
+        searched.write(add(*new))
+    ((scope, name),) = searched.views.vectors.spaces()
+    searched.views.vectors.merge(scope, name)
+    kept = base[np.arange(len(base)) % 100 < share]
+    found = wanted = 0
+    for query in rng.normal(size=(20, 16)).astype(np.float32):
+        told: dict[str, Any] = {"vectors": {"mini": query.tobytes()}, "filter": f"metadata.n < {share}", "limit": 10}
+        truth = searched.search(**told, exact=True)
+        scores = kept @ query / np.linalg.norm(kept, axis=1)
+        nearest = np.flatnonzero(np.arange(len(base)) % 100 < share)[np.argsort(-scores)[:10]]
+        assert truth == [str(row) for row in nearest]
+        found += len({*truth} & {*searched.search(**told)})
+        wanted += len(truth)
+    assert found / wanted >= (0.95 if share > 5 else 1.0)
+    figures = searched.views.vectors.statistics()
+    assert bool(figures["approximate_searches"]) is (share > 5)
     searched.views.close()

@@ -213,6 +213,7 @@ class ServerOptions(Section, frozen=True):
         option(
             "How many vectors near the query a search in a graph keeps in view (`ef`). Spaces of up to 10,000 vectors "
             "and strict filters are searched exactly, whatever this is.",
+            unit="vectors",
             ge=16,
             le=1_024,
             raising="More of the true nearest are found; a search costs more, about in proportion.",
@@ -224,6 +225,7 @@ class ServerOptions(Section, frozen=True):
         int,
         option(
             "Spaces of up to so many vectors are searched exactly; larger ones get a graph.",
+            unit="vectors",
             ge=1,
             le=10_000_000,
             raising="Nothing is missed in larger spaces; a search costs in proportion, 60 us for each 1,000 vectors.",
@@ -235,6 +237,7 @@ class ServerOptions(Section, frozen=True):
         int,
         option(
             "So many vectors of a space may wait in memory before a process begins to merge them into its files.",
+            unit="vectors",
             ge=8,
             le=100_000,
             raising="Fewer and larger merges; searches look at more vectors one by one meanwhile.",

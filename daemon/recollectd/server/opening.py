@@ -111,9 +111,7 @@ def _view_options(config: Config) -> ViewOptions:
         exact_rows_max=options.vector_exact_rows_max,
         expansion_search=options.vector_effort,
     )
-    return ViewOptions(
-        options.memory_cache_bytes, options.erase_interval_s, options.keyword_flush_bytes, vectors
-    )
+    return ViewOptions(options.memory_cache_bytes, options.erase_interval_s, options.keyword_flush_bytes, vectors)
 
 
 def _reporter(what: str, unit: str) -> Progress:

@@ -87,7 +87,9 @@ class MemoryViews:
         self._waiting: list[tuple[int, bytes]] = []
         self._noted_seq = self._told_seq = engine.applied_seq
         self._trimmed_seq = 0
-        self._pressed: Pressure | None = None
+        # Spaces that should be given no more vectors; whether anything stands against a write of memories.
+        self._pressed: frozenset[tuple[bytes, str]] = frozenset()
+        self._strained = False
         self._ending = False
         self._telling = threading.Thread(target=self._guarded, args=(self._tell,), name="memory-views", daemon=True)
         self._keeping = threading.Thread(target=self._guarded, args=(self._keep,), name="memory-files", daemon=True)
@@ -123,12 +125,20 @@ class MemoryViews:
 
     def refuse(self, operation: WriteOperation[Any]) -> errors.Busy | None:
         """Return why a write of memories should wait, if so."""
+        if not self._strained and len(self._waiting) <= _WAITING_MAX:
+            return None
         if operation.frees or not any(key[:1] in _FOLLOWED for key in operation.keys or (_MEMORY,)):
             return None
         if len(self._waiting) > _WAITING_MAX or self.keywords.pressure >= 1:
             return errors.Busy("memories come faster than they can be indexed", retry_after_ms=_BUSY_RETRY_MS)
-        pressed = self._pressed
+        # Looked at anew each time: while writes are refused, nothing is told, and merges go on.
+        pressed = self._vector_pressure(self._pressed)
+        self._strained = pressed is not None
         return None if pressed is None else errors.Busy(pressed.reason, retry_after_ms=pressed.retry_after_ms)
+
+    def _vector_pressure(self, spaces: Iterable[tuple[bytes, str]]) -> Pressure | None:
+        pressures = (self.vectors.pressure(scope, name) for scope, name in spaces)
+        return next((pressure for pressure in pressures if pressure is not None), None)
 
     def start(self) -> None:
         """Begin to follow."""
@@ -189,8 +199,9 @@ class MemoryViews:
         self.vectors.apply(seq, changes.vectors)
         self.keywords.apply(seq, changes.keywords)
         touched = {(change.scope, change.space) for change in changes.vectors}
-        pressures = (self.vectors.pressure(scope, name) for scope, name in touched)
-        self._pressed = next((pressure for pressure in pressures if pressure is not None), None)
+        pressed = {each for each in (*touched, *self._pressed) if self._vector_pressure((each,)) is not None}
+        self._pressed = frozenset(pressed)
+        self._strained = bool(pressed) or self.keywords.pressure >= 1
 
     # -- what is durable -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from recollectd.storage.vectors.searching import Found, Query, search
 from recollectd.storage.vectors.selection import Located
 from recollectd.storage.vectors.space import Snapshot
 
-
 # In spaces with more rows samples are taken that much more seldom.
 INTERVAL_ROWS: Final = 10_000
 
