@@ -88,6 +88,7 @@ cdef extern from "recollectd_keyword_search.h" namespace "keyword" nogil:
         double k1
         double b
         size_t limit
+        double rare_share
         cbool restricted
         vector[Bytes] allowed
 
@@ -169,7 +170,8 @@ cdef class KeywordIndex:
 
     # -- search ----------------------------------------------------------------------------------------------------------
 
-    def search(self, bytes scope, list terms, list weights, size_t limit, double k1, double b, tuple allowed=None):
+    def search(self, bytes scope, list terms, list weights, size_t limit, double k1, double b, tuple allowed=None,
+               double rare_share=0.0):
         cdef Query query
         cdef vector[Hit] hits
         cdef FieldWeight weight
@@ -177,6 +179,7 @@ cdef class KeywordIndex:
         cdef cbool whole
         query.scope = scope
         query.k1, query.b, query.limit = k1, b, limit
+        query.rare_share = rare_share
         for one in terms:
             query.terms.push_back(one)
         for field, share in weights:

@@ -72,7 +72,7 @@ class Asked:
 def request_of(query: Floats, filter: str = "") -> MemorySearch:
     """Return a search for the nearest memories alone."""
     vectors = {SPACE: query.tobytes()}
-    return MemorySearch((NAMESPACE,), vectors=vectors, filter=filter, limit=NEAREST, neighbours=0.0, speaker=0.0)
+    return MemorySearch((NAMESPACE,), vectors=vectors, filter=filter, limit=NEAREST, neighbours=0.0)
 
 
 @contextmanager

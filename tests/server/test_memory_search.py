@@ -193,6 +193,29 @@ def test_factors_move_scores_as_told(client: Client) -> None:
     assert ids(client, "tea", min_score=best + 0.01) == []
 
 
+def test_results_that_share_rare_words_with_the_first_count_more(client: Client) -> None:
+    texts = {
+        "first": "sister sister sister oboe Lund",
+        "shares": "sister garden oboe Lund",
+        "alone": "sister garden",
+        "no": "harbour",
+        "more": "garden",
+    }
+    for name, text in texts.items():
+        client.memories.add(text, memory_id=name)
+    without = client.memories.search("sister", expansion=0.0, explain=True).hits
+    with_it = client.memories.search("sister", expansion=1.0, explain=True).hits
+    assert [hit.memory.memory_id for hit in without] == ["first", "alone", "shares"]
+    assert [hit.memory.memory_id for hit in with_it] == ["first", "shares", "alone"]
+    for before, after in ((without[0], with_it[0]), (without[2], with_it[1])):
+        assert before.score_details is not None
+        assert after.score_details is not None
+        expansion = after.score_details.arms[-1]
+        assert [arm.arm for arm in before.score_details.arms] == ["keyword"]
+        assert (expansion.arm, expansion.weight) == ("expansion", 1.0)
+        assert after.score == pytest.approx(before.score + expansion.weight * expansion.normalised)
+
+
 @pytest.mark.parametrize(
     ("told", "field"),
     [

@@ -89,6 +89,7 @@ SEARCH: Final = memories.MemorySearch(
     0.25,
     0.5,
     b"cursor",
+    0.125,
 )
 RECORD_GUARD: Final = transactions.RecordGuard(1, NAMESPACE, "profile", 77)
 RANGE_GUARD: Final = transactions.RangeGuard(2, NAMESPACE, 70, LATER)

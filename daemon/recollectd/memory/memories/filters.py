@@ -54,6 +54,11 @@ class Subject:
         return self._speaker
 
     @property
+    def said(self) -> str:
+        """The text without by whom it was said."""
+        return self.body.text.partition(":")[2] if self.speaker else self.body.text
+
+    @property
     def metadata(self) -> Any:
         """The metadata, decoded once."""
         if self._metadata is _ABSENT:

@@ -6,6 +6,7 @@ Plain reciprocal ranks lose to score sums wherever one arm is weaker than anothe
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
@@ -87,6 +88,19 @@ def fuse(arms: Sequence[Arm], found: Mapping[bytes, Found | None]) -> dict[bytes
             candidate.score += share * ((raw - worst) / span if span > 0 else 1.0)
             candidate.places.append((arm, rank, raw))
     return candidates
+
+
+def best_of(candidates: Mapping[bytes, Candidate], count: int) -> list[tuple[bytes, Candidate]]:
+    """Return the best so far, equals by id."""
+    return heapq.nsmallest(count, candidates.items(), key=lambda item: (-item[1].score, item[0]))
+
+
+def expand(candidates: Mapping[bytes, Candidate], arm: Arm) -> None:
+    """Add what an arm says that finds nothing by itself, but scores what others have found."""
+    for rank, (key, raw) in enumerate(arm.hits, 1):
+        candidate = candidates[key]
+        candidate.score += arm.weight * arm.normalised(raw) * candidate.recency * candidate.importance
+        candidate.places.append((arm, rank, raw))
 
 
 def apply_factors(candidates: Mapping[bytes, Candidate], request: MemorySearch, now: int) -> None:

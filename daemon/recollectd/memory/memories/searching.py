@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final
 
 from recollectd.memory.kind import Fetch, Rows, View
 from recollectd.memory.memories import filters, fusion, spaces
 from recollectd.memory.memories.checks import check_dimensions, check_vectors
-from recollectd.memory.memories.documents import FIELDS
+from recollectd.memory.memories.documents import FIELDS, OWN
 from recollectd.memory.memories.fetching import Found, found_among
 from recollectd.memory.memories.filters import Predicate
 from recollectd.memory.memories.fusion import Arm, Candidate
@@ -25,6 +25,9 @@ KEYWORD: Final = "keyword"
 MODES: Final = ("", KEYWORD, "vector", "hybrid")
 # So many of an arm's best are looked at; the scores of its worst there count as 0.
 LOOKED_AT: Final = 400
+EXPANSION: Final = "expansion"
+# Of so many first results the words are looked for in the others.
+EXPANDED_FROM: Final = 5
 # In namespaces up to this size a filter is asked of all memories before the search. In larger ones up to the second
 # size that is done as soon as an arm's best are not allowed by it often enough; in still larger ones results are
 # filtered, in ever larger helpings.
@@ -85,7 +88,7 @@ class Search:
         keywords = bool(request.text) and request.mode != "vector"
         spaces_asked = len(request.vectors or {}) if request.mode != KEYWORD else 0
         factors = request.recency_half_life_us or request.importance_weight or request.diversity
-        beside = request.neighbours or (request.speaker and request.text)
+        beside = request.neighbours or ((request.speaker or request.expansion) and request.text)
         return keywords + spaces_asked == 1 and not factors and not beside
 
     def run(self, wanted: int) -> Generator[Fetch, Rows, list[tuple[bytes, Candidate]]]:
@@ -108,7 +111,25 @@ class Search:
             return fusion.as_they_are(arms[0], self._found, request.min_score)
         candidates = fusion.fuse(arms, self._found)
         fusion.apply_factors(candidates, request, self._view.time if request.as_of is None else request.as_of)
+        if request.expansion and request.text and request.mode != "vector":
+            self._expand(candidates)
         return fusion.ordered(candidates, request, wanted)
+
+    def _expand(self, candidates: Mapping[bytes, Candidate]) -> None:
+        """Let results count more that share words with the first ones: what a question is about is said in several
+        places, in words that the question does not have (pseudo relevance feedback; Rocchio 1971)."""
+        request = self._request
+        first = fusion.best_of(candidates, EXPANDED_FROM)
+        prefix = self._prefix
+        hits = self._views.keywords.search_alike(
+            self._scope,
+            [candidate.found.subject.said for _, candidate in first],
+            query=request.text,
+            weights={OWN: 1.0},
+            among=[key[len(prefix) :] for key in candidates],
+        )
+        arm = Arm(EXPANSION, request.expansion, [(prefix + record_id, score) for record_id, score in hits])
+        fusion.expand(candidates, arm)
 
     def _keywords(self, limit: int) -> Hits:
         allowed = None if self._allowed is None else self._allowed.record_ids

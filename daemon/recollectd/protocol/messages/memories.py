@@ -305,6 +305,7 @@ class SpaceAlias(Write, frozen=True, tag=115):
 KEYWORD_WEIGHT_DEFAULT: Final = 3.0
 NEIGHBOURS_DEFAULT: Final = 0.15
 SPEAKER_DEFAULT: Final = 0.3
+EXPANSION_DEFAULT: Final = 0.3
 
 
 class MemorySearch(Request, frozen=True, tag=105):
@@ -344,6 +345,9 @@ class MemorySearch(Request, frozen=True, tag=105):
         float, Meta(ge=0, le=4, description="how much more counts what is said by whom the words name; 0: off")
     ] = SPEAKER_DEFAULT
     cursor: Cursor = b""
+    expansion: Annotated[float, Meta(ge=0, le=4, description="what words of first results add; 0: off")] = (
+        EXPANSION_DEFAULT
+    )
 
 
 class ScoreDetail(Part, frozen=True):
