@@ -6,8 +6,9 @@ time of their session, and with the given vectors; what else the search reads of
 daemon makes itself. Every question goes through the client's public search.
 
 Tuned were the four figures that are defaults of the search (the weight of keywords, what neighbours share, the factor
-of the speaker, what words of the first results add), on all conversations together, on a grid where neighbouring points differ by about .005. Beside it
-stands leave-one-conversation-out: the best point of GRID for the other conversations, measured on the one left out.
+of the speaker, what words of the first results add), on all conversations together, on a grid where neighbouring points
+differ by about .005. Beside it stands leave-one-conversation-out: the best point of GRID for the other conversations,
+measured on the one left out.
 """
 
 from __future__ import annotations

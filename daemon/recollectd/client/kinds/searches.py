@@ -53,8 +53,8 @@ class Searches(Calls[Style]):
         text: words; vector: of the only vector space used, which `vectors` names otherwise; without either, the
         client's embedder makes one of the text. weights: of `keyword` (3) and of vector spaces (1 each). filter: the
         only memories that count, in any arm. mode: without one, by what is given. as_of: what was known at a time.
-        min_score: the least score, 0 for any; hidden: also what is forgotten or superseded; exact: nothing nearer may be
-        missed; explain: with score_details and highlights.
+        min_score: the least score, 0 for any; hidden: also what is forgotten or superseded; exact: nothing nearer may
+        be missed; explain: with score_details and highlights.
 
         Beside the arms: recency_half_life: seconds of age that halve a score; importance_weight: 0 to 1; diversity:
         0 to 1, how much to prefer what differs from better results; neighbours: the part of its score that a memory
