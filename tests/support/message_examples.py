@@ -10,6 +10,7 @@ from msgspec import Raw
 from recollectd.protocol.messages import (
     connection,
     conversations,
+    erasing,
     fields,
     logs,
     memories,
@@ -102,6 +103,7 @@ SEARCH: Final = memories.MemorySearch(
     0.25,
     0.5,
     b"cursor",
+    0.125,
     "both",
     0.125,
     7_200_000_000,
@@ -161,6 +163,7 @@ REQUESTS: Final[tuple[fields.Message, ...]] = (
     vector_spaces.SpaceAlias(NAMESPACE, "current", "mini"),
     vector_spaces.SpaceEmbed(NAMESPACE, "mini", (vector_spaces.MemoryVector("fact-1", 1, VECTOR),)),
     vector_spaces.SpaceSwitch(NAMESPACE, "current", "mini", 70),
+    erasing.Erase(False),
     transactions.Transaction((RECORD_GUARD, RANGE_GUARD), (PUT, logs.LogDelete(NAMESPACE, "events"))),
     transactions.Batch((state.StateDelete(NAMESPACE, "profile"), conversations.ConversationCreate(NAMESPACE))),
     transactions.Watch(NAMESPACE, "coordination:", (1, 3), 70, True),
@@ -230,6 +233,7 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
     vector_spaces.Embedded((True, False)),
     vector_spaces.Switched(True),
     vector_spaces.Spaces((vector_spaces.Space("mini", 2, "dot", "f32", "a model", AT, "other"),)),
+    erasing.ErasureState(70, 69, True, "no space left on the device"),
     transactions.Results((STORED, connection.Deleted(1), ERROR)),
     transactions.Watching(70),
     transactions.Changes(

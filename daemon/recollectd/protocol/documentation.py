@@ -15,6 +15,7 @@ from recollectd.protocol import errors, frames, limits, prose, table
 from recollectd.protocol.messages import (
     connection,
     conversations,
+    erasing,
     fields,
     logs,
     memories,
@@ -32,6 +33,7 @@ SECTIONS: Final = (
     ("Memories", memories),
     ("How a namespace is searched", search_settings),
     ("Vector spaces", vector_spaces),
+    ("Erasing", erasing),
     ("Transactions, batches, watches", transactions),
 )
 WORDS: Final = {int: "integer", str: "text", bytes: "bytes", bool: "true or false", Raw: "value", Any: "value"}

@@ -16,6 +16,7 @@ from recollectd.protocol import explain as explaining
 from recollectd.protocol.messages import (
     connection,
     conversations,
+    erasing,
     fields,
     logs,
     memories,
@@ -83,6 +84,7 @@ REQUESTS: Final[tuple[RequestRow, ...]] = (
     RequestRow(vector_spaces.SpaceAlias, (connection.Done,)),
     RequestRow(vector_spaces.SpaceEmbed, (vector_spaces.Embedded,)),
     RequestRow(vector_spaces.SpaceSwitch, (vector_spaces.Switched,)),
+    RequestRow(erasing.Erase, (erasing.ErasureState,)),
     RequestRow(transactions.Transaction, (transactions.Results,)),
     RequestRow(transactions.Batch, (transactions.Results,)),
     RequestRow(transactions.Watch, (transactions.Watching, transactions.Changes)),

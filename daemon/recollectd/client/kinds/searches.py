@@ -49,6 +49,7 @@ class Searches(Calls[Style]):
         diversity: float = 0.0,
         neighbours: float = messages.NEIGHBOURS_DEFAULT,
         speaker: float = messages.SPEAKER_DEFAULT,
+        expansion: float = messages.EXPANSION_DEFAULT,
         cursor: bytes = b"",
         among: Among = "memories",
         access_weight: float = 0.0,
@@ -61,22 +62,23 @@ class Searches(Calls[Style]):
         text: words; vector: of the only vector space used, which `vectors` names otherwise; without either, the
         client's embedder makes one of the text. weights: of `keyword` (3) and of vector spaces (1 each). filter: the
         only memories that count, in any arm. mode: without one, by what is given. as_of: what was known at a time.
-        min_score: the least score; hidden: also what is forgotten or superseded; exact: nothing nearer may be missed;
-        explain: with score_details and highlights. among: `messages` of the namespace's conversations, which have a
-        `role`, or `both` in one ranking (see `configure_search`).
+        min_score: the least score, 0 for any; hidden: also what is forgotten or superseded; exact: nothing nearer may
+        be missed; explain: with score_details and highlights. among: `messages` of the namespace's conversations, which
+        have a `role`, or `both` in one ranking (see `configure_search`).
 
         Beside the arms: recency_half_life: seconds of age that halve a score; importance_weight: 0 to 1; diversity:
         0 to 1, how much to prefer what differs from better results; neighbours: the part of its score that a memory
         gives to those next to it in its conversation; speaker: how much more counts what was said (`Name: ...`) by
         the only one whom the text names; access_weight: how much it decides how often a memory was found, halved with
-        `access_half_life` seconds since; 0 turns each off. cursor: what the page before gave.
+        `access_half_life` seconds since; expansion: what most of a score the other words of the first results add to a
+        result that has them too; 0 turns each off. cursor: what the page before gave.
 
         reranker: called with the text and the best `candidates`, gives a score for each; the best `limit` by these are
         returned, with `score_details.reranker` and `first_score`.
         """
         reranking = reranking_of(reranker, text, limit, candidates, cursor)
         told = self._told(filter, limit if reranking is None else reranking.candidates, as_of, min_score, among)
-        factors = _factors(recency_half_life, importance_weight, diversity, neighbours, speaker)
+        factors = _factors(recency_half_life, importance_weight, diversity, neighbours, speaker, expansion)
         factors |= _access_factor(access_weight, access_half_life)
         told |= {"hidden": hidden, "exact": exact, "explain": explain, "cursor": cursor, **factors}
         request = self._search(text, vector, vectors, weights, mode, told)
@@ -177,7 +179,12 @@ class Searches(Calls[Style]):
 
 
 def _factors(
-    recency_half_life: float | None, importance_weight: float, diversity: float, neighbours: float, speaker: float
+    recency_half_life: float | None,
+    importance_weight: float,
+    diversity: float,
+    neighbours: float,
+    speaker: float,
+    expansion: float,
 ) -> dict[str, Any]:
     return {
         "recency_half_life_us": duration_us(recency_half_life, "recency_half_life") or 0,
@@ -185,6 +192,7 @@ def _factors(
         "diversity": float(diversity),
         "neighbours": float(neighbours),
         "speaker": float(speaker),
+        "expansion": float(expansion),
     }
 
 

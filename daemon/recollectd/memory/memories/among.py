@@ -12,7 +12,7 @@ from recollectd.memory.memories import filters, fusion, said
 from recollectd.memory.memories.documents import FIELDS
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.fusion import Arm, Candidate
-from recollectd.memory.memories.searching import KEYWORD, LOOKED_AT, Search
+from recollectd.memory.memories.searching import KEYWORD, LOOKED_AT, Search, expand, is_plain
 from recollectd.memory.settings.search import MEMORIES, MESSAGES, SearchHead
 from recollectd.protocol import errors
 from recollectd.protocol.messages.memories import BOTH, KEYWORD_WEIGHT_DEFAULT, MemorySearch
@@ -53,7 +53,7 @@ class SearchAmong:
         if request.among == MEMORIES:
             ranked = yield from self._memories.run(wanted)
         elif request.among == MESSAGES:
-            ranked = yield from self._messages(request, wanted)
+            ranked = yield from self._messages(structs.replace(request, vectors=None), wanted)
         else:
             apart = structs.replace(request, diversity=0.0)
             memories = yield from Search(apart, self._view).run(wanted)
@@ -81,8 +81,13 @@ class SearchAmong:
         found: dict[bytes, Found] = {}
         weight = (request.weights or {}).get(KEYWORD, KEYWORD_WEIGHT_DEFAULT)
         arm = Arm(KEYWORD, weight, (yield from self._look(request, wanted, found)))
+        if is_plain(request):
+            return fusion.as_they_are(arm, found, request.min_score)
         candidates = fusion.fuse([arm], found)
         fusion.apply_factors(candidates, request, self._view.time if request.as_of is None else request.as_of)
+        if request.expansion:
+            scope = said.scope_of(self._scope)
+            expand(self._views, scope, scope, request, candidates)
         return fusion.ordered(candidates, request, wanted)
 
     def _look(

@@ -95,7 +95,19 @@ def _held_at_once(keys: list[bytes], heads: dict[bytes, MemoryHead]) -> tuple[li
 
 
 def told(found: Found, alive: Mapping[str, int] | None = None) -> Memory:
-    """Return a memory as messages carry it. alive: spaces whose vectors are told, by incarnation; None: no vectors."""
+    """Return a memory as messages carry it; without vectors it is made once.
+
+    alive: spaces whose vectors are told, by incarnation; None: no vectors.
+    """
+    subject = found.subject
+    if alive is not None:
+        return _told(found, alive)
+    if subject.told is None:
+        subject.told = _told(found, None)
+    return subject.told
+
+
+def _told(found: Found, alive: Mapping[str, int] | None) -> Memory:
     subject = found.subject
     head, body = subject.head, subject.body
     vectors = None

@@ -144,6 +144,11 @@ def accessed_key(key: bytes) -> bytes:
     return bytes((_ACCESSED,)) + key[1:]
 
 
+def noted_memory(noted: bytes) -> bytes | None:
+    """Return the record key in what is noted of a memory, None where it is of something else."""
+    return bytes((Kind.MEMORY,)) + noted[1:] if noted[0] in (Kind.MEMORY, _EMBEDDED, _ACCESSED) else None
+
+
 def is_changed_memory(noted: bytes) -> bool:
     """Tell whether what is noted is a memory that the views must read again."""
     return noted[0] in (Kind.MEMORY, _EMBEDDED)

@@ -14,8 +14,8 @@ from recollectd.memory.memories.events import (
     THREAD_EVENTS,
 )
 from recollectd.memory.memories.heads import DroppedSpaceHead, MemoryHead, SpaceHead, TextHead, ThreadHead
+from recollectd.protocol.messages import erasing, vector_spaces
 from recollectd.protocol.messages import memories as messages
-from recollectd.protocol.messages import vector_spaces
 from recollectd.protocol.messages.fields import Kind
 
 KINDS: Final[tuple[KindSpec, ...]] = (
@@ -38,6 +38,7 @@ KINDS: Final[tuple[KindSpec, ...]] = (
             messages.MemoryHistory: reads.History,
             messages.MemorySearch: searches.SearchMemories,
             messages.MemoryContext: searches.AssembleContext,
+            erasing.Erase: reads.EraseDeleted,
         },
         settle_expiry=writes.settle_expiry,
         expiry_needs=keeping.known_text,

@@ -16,19 +16,25 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from recollectd.memory.kind import Fetch, Rows, WriteOperation
+from msgspec import structs
+
+from recollectd.memory.kind import WriteOperation
 from recollectd.memory.memories import indexing, said
 from recollectd.memory.memories.documents import FIELDS
+from recollectd.memory.memories.erasing import Erasing
 from recollectd.memory.memories.events import noted
-from recollectd.memory.memories.fetching import Found
-from recollectd.memory.memories.heads import decode_space
+from recollectd.memory.memories.heads import decode_space, is_changed_memory, noted_memory
 from recollectd.memory.memories.indexing import Spaces, scope_of
-from recollectd.memory.memories.scopes import SearchScopes, all_messages, newer_messages, walk_settings
+from recollectd.memory.memories.known import KnownMemories, KnownSpaces
+from recollectd.memory.memories.scanning import all_documents, all_memories, finish, walk
+from recollectd.memory.memories.scopes import SearchScopes, newer_messages, walk_settings
+from recollectd.memory.memories.standing import StandingFilters
+from recollectd.memory.memories.view_options import DEFAULT_VIEW_OPTIONS, ViewOptions
 from recollectd.protocol import errors
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.engine import Engine
@@ -38,7 +44,6 @@ from recollectd.storage.keyspace import (
     PUT,
     Family,
     Write,
-    after_prefix,
     change_key,
     namespace_end,
     pack_number,
@@ -48,7 +53,6 @@ from recollectd.storage.keyspace import (
 from recollectd.storage.keywords.errors import KeywordsDamaged, KeywordsOutdated
 from recollectd.storage.keywords.options import Change as KeywordChange
 from recollectd.storage.keywords.options import KeywordOptions
-from recollectd.storage.keywords.options import Put as KeywordPut
 from recollectd.storage.keywords.view import Keywords, open_keywords, rebuild_keywords
 from recollectd.storage.vectors.pressure import Pressure
 from recollectd.storage.vectors.view import VectorView
@@ -66,15 +70,21 @@ _STEP: Final = 256
 _WALK_ROWS: Final = 1_000
 _WAITING_MAX: Final = 200_000
 _BUSY_RETRY_MS: Final = 50
+KEYWORD_BYTES_MAX: Final = 256 << 20
 
 
 class MemoryViews:
     """Keywords and vectors of all memories. Made by `open_views`; fatal: told what the views cannot go on after."""
 
-    def __init__(self, engine: Engine, keywords: Keywords, vectors: VectorView, scopes: SearchScopes) -> None:
+    def __init__(
+        self, engine: Engine, keywords: Keywords, vectors: VectorView, scopes: SearchScopes, options: ViewOptions
+    ) -> None:
         self.keywords = keywords
         self.scopes = scopes
         self.vectors = vectors
+        self.known = KnownMemories(options.known_bytes_max - options.known_bytes_max // 4)
+        self.known_spaces = KnownSpaces()
+        self.standing = StandingFilters(options.known_bytes_max // 4)
         self.fatal: Callable[[BaseException], None] = _raise
         self._engine = engine
         self._spaces: Spaces = {}
@@ -82,10 +92,16 @@ class MemoryViews:
         self._waiting: list[tuple[int, bytes]] = []
         self._noted_seq = self._told_seq = engine.applied_seq
         self._trimmed_seq = 0
-        self._pressed: Pressure | None = None
+        # Spaces that should be given no more vectors; whether anything stands against a write of memories.
+        self._pressed: frozenset[tuple[bytes, str]] = frozenset()
+        self._strained = False
         self._ending = False
         self._telling = threading.Thread(target=self._guarded, args=(self._tell,), name="memory-views", daemon=True)
         self._keeping = threading.Thread(target=self._guarded, args=(self._keep,), name="memory-files", daemon=True)
+        self.erasing = Erasing(self.compact, lambda: self._told_seq, options.erase_interval_s)
+        self._erasing = threading.Thread(
+            target=self._guarded, args=(self.erasing.run,), name="memory-erasing", daemon=True
+        )
         self._work = threading.Event()
 
     # -- following the journal -------------------------------------------------------------------------------------
@@ -134,29 +150,41 @@ class MemoryViews:
 
     def refuse(self, operation: WriteOperation[Any]) -> errors.Busy | None:
         """Return why a write of memories should wait, if so."""
+        if not self._strained and len(self._waiting) <= _WAITING_MAX:
+            return None
         if operation.frees or not any(key[:1] in _FOLLOWED for key in operation.keys or (_MEMORY,)):
             return None
         if len(self._waiting) > _WAITING_MAX or self.keywords.pressure >= 1:
             return errors.Busy("memories come faster than they can be indexed", retry_after_ms=_BUSY_RETRY_MS)
-        pressed = self._pressed
+        # Looked at anew each time: while writes are refused, nothing is told, and merges go on.
+        pressed = self._vector_pressure(self._pressed)
+        self._strained = pressed is not None
         return None if pressed is None else errors.Busy(pressed.reason, retry_after_ms=pressed.retry_after_ms)
+
+    def _vector_pressure(self, spaces: Iterable[tuple[bytes, str]]) -> Pressure | None:
+        pressures = (self.vectors.pressure(scope, name) for scope, name in spaces)
+        return next((pressure for pressure in pressures if pressure is not None), None)
 
     def start(self) -> None:
         """Begin to follow."""
         self._telling.start()
         self._keeping.start()
+        self._erasing.start()
 
     def close(self) -> None:
         """End both threads, make everything durable."""
         with self._state:
             self._ending = True
             self._state.notify_all()
+        self.erasing.end()
         self._work.set()
         if self._telling.is_alive():
             self._telling.join()
             self._keeping.join()
             self.checkpoint()
-        self.vectors.close()
+        self.vectors.close()  # ends what is being built
+        if self._erasing.is_alive():
+            self._erasing.join()
 
     def _guarded(self, run: Callable[[], None]) -> None:
         try:
@@ -170,19 +198,26 @@ class MemoryViews:
                 self._state.wait_for(lambda: self._waiting or self._ending)
                 if self._ending:
                     return
-                step = _whole_commits(self._waiting)
+            self.tell_waiting()
+            self._work.set()
+
+    def tell_waiting(self) -> None:
+        """Tell the views the first of what waits, if anything does."""
+        with self._state:
+            step = _whole_commits(self._waiting)
+        if step:
             self.tell(step)
             with self._state:
                 del self._waiting[: len(step)]
                 self._told_seq = step[-1][0]
                 self._state.notify_all()
-            self._work.set()
 
     def tell(self, step: Sequence[tuple[int, bytes]]) -> None:
         """Tell the views what whole commits changed."""
         seq = step[-1][0]
         keys = [key for _, key in step]
-        changes = _finish(indexing.index(keys, self._spaces, self.scopes), self._engine)
+        self._forget(keys)
+        changes = finish(indexing.index(keys, self._spaces, self.scopes), self._engine)
         self.vectors.apply(seq, changes.vectors)
         messages = dict.fromkeys(key for key in keys if said.is_message(key))
         if messages:
@@ -190,14 +225,23 @@ class MemoryViews:
         else:
             self.keywords.apply(seq, changes.keywords)
         touched = {(change.scope, change.space) for change in changes.vectors}
-        pressures = (self.vectors.pressure(scope, name) for scope, name in touched)
-        self._pressed = next((pressure for pressure in pressures if pressure is not None), None)
+        pressed = {each for each in (*touched, *self._pressed) if self._vector_pressure((each,)) is not None}
+        self._pressed = frozenset(pressed)
+        self._strained = bool(pressed) or self.keywords.pressure >= 1
+
+    def _forget(self, keys: Sequence[bytes]) -> None:
+        """Let go of what is kept in memory of what commits changed."""
+        memories = [(key, record) for key in keys if (record := noted_memory(key)) is not None]
+        self.known.forget(record for _, record in memories)
+        self.standing.note([record for key, record in memories if is_changed_memory(key)])
+        if any(key[0] == Kind.VECTOR_SPACE for key in keys):
+            self.known_spaces.forget()
 
     def _messages(self, noted_messages: Iterable[bytes]) -> Iterator[Sequence[KeywordChange]]:
         for each in noted_messages:
             settings = self.scopes.of(said.namespace_of(each))
             for span in said.spans(each) if settings.indexed else ():
-                yield _finish(said.changes(span, searchable=settings.messages), self._engine)
+                yield finish(said.changes(span, searchable=settings.messages), self._engine)
 
     # -- what is durable -------------------------------------------------------------------------------------------
 
@@ -226,6 +270,7 @@ class MemoryViews:
 
     def compact(self) -> None:
         """Leave no byte of a deleted memory in the files. On a worker thread."""
+        self.standing.clear()
         self.keywords.compact()
         self.vectors.compact()
 
@@ -253,6 +298,15 @@ class MemoryViews:
             "waiting": len(self._waiting),
             "told_seq": self._told_seq,
             "durable_seq": self.durable_seq,
+            "known": {
+                "memories": len(self.known),
+                "bytes": self.known.memory_bytes,
+                "hits": self.known.hits,
+                "misses": self.known.misses,
+                "filters": len(self.standing),
+                "filter_bytes": self.standing.memory_bytes,
+            },
+            "erasing": structs.asdict(self.erasing.state),
             "keywords": keywords,
             "vectors": self.vectors.statistics(),
         }
@@ -301,21 +355,28 @@ class MemoryViews:
                 yield found.key[namespace_end(found.key) :], vector.components
 
 
-def open_views(folder: Path, engine: Engine) -> MemoryViews:
+def open_views(folder: Path, engine: Engine, options: ViewOptions = DEFAULT_VIEW_OPTIONS) -> MemoryViews:
     """Open the views in a data folder, or make them, and bring them up to what is applied. Raises OSError."""
     row = engine.get_many(Family.META, (CHANGES_TRIMMED_KEY,))[0]
     trimmed = 0 if row is None else unpack_number(row)
     scopes = SearchScopes(walk_settings(engine))
-    options = KeywordOptions(fields=FIELDS, analysis_of=scopes.analysis_of)
+    keyword_options = KeywordOptions(
+        fields=FIELDS,
+        analysis_of=scopes.analysis_of,
+        delta_bytes_wanted=options.keyword_flush_bytes,
+        delta_bytes_max=max(KEYWORD_BYTES_MAX, 2 * options.keyword_flush_bytes),
+    )
     try:
-        keywords = open_keywords(folder / KEYWORDS_NAME, options)
+        keywords = open_keywords(folder / KEYWORDS_NAME, keyword_options)
         if keywords.durable_seq < trimmed:
             raise KeywordsOutdated(f"durable up to {keywords.durable_seq}, changes are known from {trimmed + 1} on")
     except (KeywordsDamaged, KeywordsOutdated) as error:
         log.warning("the keyword view is made anew from the records: %s", error)
-        keywords = rebuild_keywords(folder / KEYWORDS_NAME, engine.applied_seq, _all_documents(engine, scopes), options)
-    vectors = VectorView(folder / VECTORS_NAME)
-    views = MemoryViews(engine, keywords, vectors, scopes)
+        keywords = rebuild_keywords(
+            folder / KEYWORDS_NAME, engine.applied_seq, all_documents(engine, scopes), keyword_options
+        )
+    vectors = VectorView(folder / VECTORS_NAME, options.vectors)
+    views = MemoryViews(engine, keywords, vectors, scopes, options)
     views.come_up(rebuild_vectors=vectors.durable_seq < trimmed)
     return views
 
@@ -330,58 +391,6 @@ def _whole_commits(changed: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     while end < len(changed) and changed[end][0] == changed[end - 1][0]:
         end += 1
     return changed[:end]
-
-
-def _all_documents(engine: Engine, scopes: SearchScopes) -> Iterator[KeywordPut]:
-    for scope in scopes.searchable():
-        for noted_messages in all_messages(engine, scope):
-            for span in said.spans(noted_messages):
-                changes = _finish(said.changes(span, searchable=True), engine)
-                yield from (each for each in changes if isinstance(each, KeywordPut))
-    keys: list[bytes] = []
-    for key, _ in walk(engine, Family.HEADS, bytes((Kind.MEMORY,))):
-        keys.append(key)
-        if len(keys) == _STEP:
-            yield from _documents_of(engine, keys)
-            keys = []
-    yield from _documents_of(engine, keys)
-
-
-def _documents_of(engine: Engine, keys: list[bytes]) -> Iterator[KeywordPut]:
-    wanted = {(scope_of(key), key[namespace_end(key) :]) for key in keys}
-    for change in _finish(indexing.index(keys, {}, SearchScopes()), engine).keywords:
-        if isinstance(change, KeywordPut) and (change.scope, change.record_id) in wanted:
-            yield change
-
-
-def all_memories(engine: Engine, scope: bytes, *, vectors: bool = False) -> Iterator[Found]:
-    """Yield the memories of a scope that are there."""
-    keys: list[bytes] = []
-    for key, _ in walk(engine, Family.HEADS, bytes((Kind.MEMORY,)) + scope):
-        keys.append(key)
-        if len(keys) == _STEP:
-            yield from _finish(indexing.all_found(keys, vectors=vectors), engine).values()
-            keys = []
-    yield from _finish(indexing.all_found(keys, vectors=vectors), engine).values()
-
-
-def walk(engine: Engine, family: Family, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-    """Yield all rows that begin with a prefix, from a key on, in steps."""
-    at, stop = start or prefix, after_prefix(prefix)
-    while step := engine.walk(family, at, stop, keys_max=_WALK_ROWS):
-        yield from step
-        at = step[-1][0] + b"\0"
-
-
-def _finish(reading: Generator[Fetch, Rows, T], engine: Engine) -> T:
-    """Run a reading to its end."""
-    try:
-        fetch = next(reading)
-        while True:
-            fetch = reading.send(engine.get_many(fetch.family, fetch.keys) if fetch.keys else [])
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
 
 
 def _raise(error: BaseException) -> None:
