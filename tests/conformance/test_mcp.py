@@ -207,6 +207,22 @@ def test_a_change_by_another_process_is_told(client: Client, daemon: Daemon) -> 
     assert [entity["name"] for entity in graph["entities"]] == ["Ada"]
 
 
+def test_a_client_that_listens_is_told_of_changes_by_other_processes(client: Client, daemon: Daemon) -> None:
+    async def run() -> None:
+        async with (
+            ours(daemon.url, client.namespace, mode="auto") as one,
+            ours(daemon.url, client.namespace) as other,
+            asyncio.timeout(30),
+            one.listen(resource_subscriptions=["memory://knowledge-graph"]) as news,
+        ):
+            for name in ("Ada", "Bob"):
+                entity = {"name": name, "entityType": "person", "observations": []}
+                await other.call_tool("create_entities", {"entities": [entity]})
+                assert (await anext(aiter(news))).uri == "memory://knowledge-graph"
+
+    asyncio.run(run())
+
+
 def test_no_relation_slips_past_the_deletion_of_its_end(daemon: Daemon, namespace: tuple[str, ...]) -> None:
     """What is stored of a relation is there on both sides or on none, however creating and deleting meet."""
     relations = [Relation(f"e{number}", "hub", "knows") for number in range(30)]
@@ -299,26 +315,69 @@ def test_the_references_file_is_taken_in_once(client: Client, daemon: Daemon, tm
     assert asyncio.run(graph()) == expected
 
 
-def test_ours_remember_and_recall(client: Client, daemon: Daemon) -> None:
+def texts_in(result: Any) -> list[str]:
+    assert not result.is_error, result.content
+    return [memory["text"] for memory in result.structured_content["memories"]]
+
+
+def test_what_one_remembers_the_other_recalls(client: Client, daemon: Daemon) -> None:
     async def run() -> None:
         async with ours(daemon.url, client.namespace) as one, ours(daemon.url, client.namespace) as other:
-            first = await one.call_tool("remember", {"text": "Ada prefers green tea", "tags": ["taste"]})
+            await one.call_tool("remember", {"text": "Ada prefers green tea", "tags": ["taste"]})
             await other.call_tool("remember", {"text": "The office moves to Lisbon"})
-            found = await other.call_tool("recall", {"query": "what tea does Ada drink?"})
-            assert [memory["text"] for memory in found.structured_content["memories"]] == ["Ada prefers green tea"]
-            newest = await one.call_tool("history", {"limit": 1})
-            assert newest.structured_content["memories"][0]["text"] == "The office moves to Lisbon"
+            await other.call_tool("remember", {"text": "Bob drinks coffee", "tags": ["taste", 'a "b"']})
+            assert texts_in(await other.call_tool("recall", {"query": "which teas does Ada drink?"})) == [
+                "Ada prefers green tea",
+                "Bob drinks coffee",
+            ]
+            tagged = {"query": "tea, coffee, office", "tags": ["taste", 'a "b"']}
+            assert texts_in(await one.call_tool("recall", tagged)) == ["Bob drinks coffee"]
+            newest = await one.call_tool("history", {"limit": 2})
+            assert texts_in(newest) == ["Bob drinks coffee", "The office moves to Lisbon"]
             entity = {"name": "Lisbon", "entityType": "city", "observations": ["by the sea"]}
             await one.call_tool("create_entities", {"entities": [entity]})
-            context = await other.call_tool("context", {"query": "lisbon"})
+            context = await other.call_tool("context", {"query": "Where is the office in Lisbon?"})
             assert "moves to Lisbon" in context.structured_content["text"]
             assert "Lisbon (city): by the sea" in context.structured_content["text"]
-            id = first.structured_content["id"]
-            assert (await one.call_tool("forget", {"id": id})).structured_content == {"forgotten": True}
-            assert (await one.call_tool("forget", {"id": id})).structured_content == {"forgotten": False}
-            assert (await one.call_tool("recall", {"query": "tea"})).structured_content == {"memories": []}
-            for bad in ({"text": ""}, {"text": 7}, {}, {"text": "x", "tags": [1]}):
+            short = await other.call_tool("context", {"query": "Lisbon office tea coffee", "characters": 100})
+            assert 0 < len(short.structured_content["text"]) <= 100
+            assert texts_in(await one.call_tool("recall", {"query": "zebra"})) == []
+
+    asyncio.run(run())
+    with daemon.client(namespace=(*client.namespace, "memories")) as other:
+        assert other.memories.count('metadata.tags contains "taste"') == 2
+
+
+def test_a_memory_is_reworded_and_forgotten(client: Client, daemon: Daemon) -> None:
+    async def run() -> None:
+        async with ours(daemon.url, client.namespace) as one:
+            first = (await one.call_tool("remember", {"text": "Ada prefers green tea"})).structured_content
+            again = (await one.call_tool("remember", {"text": "Ada prefers green tea"})).structured_content
+            assert again == first
+            changed = await one.call_tool("remember", {"text": "Ada prefers black tea", "id": first["id"]})
+            assert (changed.structured_content["id"], changed.structured_content["version"]) == (first["id"], 2)
+            assert texts_in(await one.call_tool("recall", {"query": "tea"})) == ["Ada prefers black tea"]
+            wordings = await one.call_tool("history", {"id": first["id"]})
+            assert texts_in(wordings) == ["Ada prefers black tea", "Ada prefers green tea"]
+            forget = {"id": first["id"]}
+            assert (await one.call_tool("forget", forget)).structured_content == {"forgotten": True}
+            for tool, words in (("recall", {"query": "tea"}), ("history", {})):
+                assert texts_in(await one.call_tool(tool, words)) == []
+            assert texts_in(await one.call_tool("history", forget)) == texts_in(wordings)
+            back = (await one.call_tool("remember", {"text": "Ada prefers black tea"})).structured_content
+            assert back["id"] != first["id"]
+            tagged = await one.call_tool("remember", {"text": "Ada prefers black tea", "tags": ["taste"]})
+            assert tagged.structured_content == {**back, "tags": ["taste"], "version": 2}
+            await one.call_tool("forget", {"id": back["id"], "delete": True})
+            deleted = await one.call_tool("forget", {**forget, "delete": True})
+            assert deleted.structured_content == {"forgotten": True}
+            assert texts_in(await one.call_tool("recall", {"query": "tea"})) == []
+            deleted = await one.call_tool("forget", {**forget, "delete": True})
+            assert deleted.structured_content == {"forgotten": False}
+            for bad in ({"text": ""}, {"text": 7}, {}, {"text": "x", "tags": [1]}, {"text": "x", "id": "unknown"}):
                 assert (await one.call_tool("remember", bad)).is_error
+            for tool, bad in (("forget", {"id": "unknown"}), ("recall", {"query": ""}), ("history", {"limit": 0})):
+                assert (await one.call_tool(tool, bad)).is_error
 
     asyncio.run(run())
 

@@ -115,4 +115,13 @@ def _run(address: dict[str, Any], use: Callable[[AsyncClient], Awaitable[Any]]) 
         async with client:
             return await use(client)
 
-    return asyncio.run(run())
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(run())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # there are machines that it is not made for
+        return None
+    return uvloop.new_event_loop
