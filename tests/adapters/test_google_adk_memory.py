@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from google.genai import types
 
 from recollectd.adapters.google_adk import RecollectdMemoryService
 from recollectd.client import Client
+from recollectd.testing import Daemon
 
 
 def said(text: str, second: float = 0.0, **fields: Any) -> Event:
@@ -102,3 +104,16 @@ async def test_bad_names_and_an_absent_daemon_are_told_in_adks_terms(
     with pytest.raises(ConnectionError):
         await find(nobody, "x")
     await nobody.close()
+
+
+async def test_kills_lose_and_double_nothing(recollectd_daemon: Daemon) -> None:
+    with recollectd_daemon.client(timeout=60) as client:
+        service = RecollectdMemoryService(client)
+        for number in range(8):
+            if number % 3 == 1:
+                killing = asyncio.create_task(asyncio.to_thread(recollectd_daemon.restart, kill=True))
+                await remember(service, said(f"ship {number}", number), session_id="s")
+                await killing
+            else:
+                await remember(service, said(f"ship {number}", number), session_id="s")
+        assert sorted(await find(service, "ship")) == [f"ship {number}" for number in range(8)]
