@@ -60,9 +60,9 @@ class RecollectdMemoryService(BaseMemoryService):
         runner = Runner(agent=agent, app_name="app", session_service=sessions, memory_service=memories)
 
     A search returns the ten events that answer the query best by its words, compared by their stems, rare ones counting
-    more; of the best, the newest first among equals. An event is known by its id, remembered once in each session, and not again
-    after it was deleted. A thousand events at a time are remembered together or not at all. Errors are those of
-    RecollectdSessionService.
+    more; of the best, the newest first among equals. An event is known by its id, remembered once in each session, and
+    not again after it was deleted. A thousand events at a time are remembered together or not at all. Errors are those
+    of RecollectdSessionService.
     """
 
     def __init__(self, client: Client | None = None, *, uri: str | None = None, **options: Any) -> None:
