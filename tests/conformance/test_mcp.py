@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +23,6 @@ from recollectd.adapters.mcp.graph import Graph
 from recollectd.client import AsyncClient, Client
 from recollectd.testing import Daemon
 from support.mcp_clients import ours, reference
-from support.waiting import until
 
 without_node = pytest.mark.skipif(shutil.which("npm") is None, reason="the reference server needs node and npm")
 
@@ -216,9 +213,9 @@ def test_a_client_that_listens_is_told_of_changes_by_other_processes(client: Cli
             one.listen(resource_subscriptions=["memory://knowledge-graph"]) as news,
         ):
             for name in ("Ada", "Bob"):
-                entity = {"name": name, "entityType": "person", "observations": []}
+                entity: dict[str, Any] = {"name": name, "entityType": "person", "observations": []}
                 await other.call_tool("create_entities", {"entities": [entity]})
-                assert (await anext(aiter(news))).uri == "memory://knowledge-graph"
+                assert getattr(await anext(aiter(news)), "uri", "") == "memory://knowledge-graph"
 
     asyncio.run(run())
 
@@ -380,75 +377,3 @@ def test_a_memory_is_reworded_and_forgotten(client: Client, daemon: Daemon) -> N
                 assert (await one.call_tool(tool, bad)).is_error
 
     asyncio.run(run())
-
-
-def test_http_on_the_loopback(client: Client, daemon: Daemon) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = ["mcp", "--url", daemon.url, "-n", "/".join(client.namespace), "--http", str(port)]
-    server = subprocess.Popen([sys.executable, "-m", "recollectd", *words])
-
-    def listens() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    async def run() -> None:
-        async with McpClient(f"http://127.0.0.1:{port}/mcp") as one, McpClient(f"http://127.0.0.1:{port}/mcp") as other:
-            await one.call_tool("remember", {"text": "over HTTP"})
-            found = await other.call_tool("recall", {"query": "http"})
-            assert [memory["text"] for memory in found.structured_content["memories"]] == ["over HTTP"]
-
-    try:
-        until(listens)
-        asyncio.run(run())
-    finally:
-        server.terminate()
-        server.wait(30)
-    refused = subprocess.run(
-        [sys.executable, "-m", "recollectd", *words, "--host", "0.0.0.0"], capture_output=True, text=True, timeout=60
-    )
-    assert refused.returncode == 65
-    assert "host" in refused.stderr
-
-
-@pytest.mark.parametrize("name", ["x" * 10_000, "a\u0000b", "🦆" * 300])
-def test_hostile_names(client: Client, daemon: Daemon, name: str) -> None:
-    async def run() -> None:
-        async with ours(daemon.url, client.namespace) as mine:
-            entity = {"name": name, "entityType": name, "observations": [name]}
-            assert not (await mine.call_tool("create_entities", {"entities": [entity]})).is_error
-            relation = {"from": name, "to": name, "relationType": name}
-            assert not (await mine.call_tool("create_relations", {"relations": [relation]})).is_error
-            read = await mine.call_tool("open_nodes", {"names": [name]})
-            assert read.structured_content == {"entities": [entity], "relations": [relation]}
-            await mine.call_tool("delete_entities", {"entityNames": [name]})
-            read = await mine.call_tool("read_graph", {})
-            assert read.structured_content == {"entities": [], "relations": []}
-
-    asyncio.run(run())
-
-
-def test_a_daemon_that_is_away_is_said_and_a_restart_is_survived(tmp_path: Path) -> None:
-    entity = {"name": "Ada", "entityType": "person", "observations": []}
-
-    async def run(daemon: Daemon) -> None:
-        async with ours(daemon.url, ("restarts",), "--timeout", "1s") as mine:
-            daemon.kill()
-            away = await mine.call_tool("create_entities", {"entities": [entity]})
-            assert away.is_error
-            assert "DaemonUnavailable" in str(away.content) or "RequestTimeout" in str(away.content)
-            daemon.start()
-            read = await mine.call_tool("read_graph", {})
-            assert read.structured_content["entities"] == []
-        async with ours(daemon.url, ("restarts",)) as mine:
-            assert not (await mine.call_tool("create_entities", {"entities": [entity]})).is_error
-            daemon.restart(kill=True)
-            added = {"observations": [{"entityName": "Ada", "contents": ["is back"]}]}
-            assert not (await mine.call_tool("add_observations", added)).is_error
-            read = await mine.call_tool("read_graph", {})
-            assert read.structured_content["entities"][0]["observations"] == ["is back"]
-
-    with Daemon(tmp_path) as daemon:
-        asyncio.run(run(daemon))
-    assert os.path.exists(daemon.data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
@@ -60,7 +61,7 @@ class Answers(_Stream):
         self._writer = writer
 
     async def send(self, item: SessionMessage) -> None:
-        """Write a message, and wait until the other side has taken most of what was written."""
+        """Write a message, and wait until the other side's pipe has taken it."""
         self._writer.write(item.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
         await self._writer.drain()
 
@@ -79,17 +80,20 @@ async def standard_streams() -> AsyncIterator[tuple[Any, Any]]:
         yield others
 
 
+def _is_stream(descriptor: int) -> bool:
+    kind = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or os.isatty(descriptor)
+
+
 async def _streams() -> tuple[Messages, Answers] | None:
+    if not (_is_stream(0) and _is_stream(1)):
+        return None
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
     incoming, outgoing = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb", 0)
-    try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), incoming)
-        transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outgoing)
-    except (ValueError, PermissionError):
-        incoming.close()
-        outgoing.close()
-        return None
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), incoming)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outgoing)
+    transport.set_write_buffer_limits(0)  # what is in the process when it ends is lost
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
