@@ -14,7 +14,10 @@ from typing import Any, Final
 import pytest
 from mcp import Client as McpClient
 
-from recollectd.client import Client
+from recollectd.adapters.mcp.graph import Graph
+from recollectd.adapters.mcp.memories import MemoryTexts
+from recollectd.adapters.mcp.tools import Memory, call
+from recollectd.client import AsyncClient, Client
 from recollectd.testing import Daemon
 from support.mcp_clients import ours
 from support.waiting import until
@@ -84,6 +87,28 @@ def test_what_is_no_message_ends_nothing(client: Client, daemon: Daemon) -> None
         assert len(answers_to(process, 1)[2]["result"]["tools"]) == 14
         process.stdin.close()
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("tool", ["create_entities", "search_nodes", "remember", "recall", "forget"])
+def test_half_an_emoji_is_refused(client: Client, daemon: Daemon, tool: str) -> None:
+    bad = "half \ud83d"
+    every: dict[str, dict[str, Any]] = {
+        "create_entities": {"entities": [{"name": bad, "entityType": bad, "observations": [bad]}]},
+        "search_nodes": {"query": bad},
+        "remember": {"text": bad, "tags": [bad]},
+        "recall": {"query": bad},
+        "forget": {"id": bad},
+    }
+
+    async def run() -> None:
+        async with AsyncClient(daemon.url, namespace=client.namespace) as ours:
+            graph = Graph(ours)
+            answer = await call(Memory(graph, MemoryTexts(ours, graph)), tool, every[tool])
+            assert answer.is_error or answer.structured_content == {"entities": [], "relations": []}
+            assert (await graph.read_graph()).entities == []
+
+    asyncio.run(run())
+    assert client.with_namespace(*client.namespace, "memories").memories.count() == 0
 
 
 def test_files_stand_for_pipes(client: Client, daemon: Daemon, tmp_path: Path) -> None:
