@@ -313,6 +313,33 @@ def test_vectors_go_with_their_items(daemon: Daemon, namespace: Namespace) -> No
         assert store.search(("a",), query="fir") == []
 
 
+def test_a_space_that_was_dropped_is_made_again(daemon: Daemon, namespace: Namespace) -> None:
+    with (
+        RecollectdStore(daemon.url, namespace=namespace, index=INDEX) as store,
+        daemon.client(namespace=(*namespace, "store", "a")) as client,
+    ):
+        store.put(("a",), "k", {"title": "oak"})
+        assert client.vector_spaces.drop("langgraph")
+        assert store.search(("a",), query="oak") == []
+        store.put(("a",), "k", {"title": "oak"})
+        assert [item.key for item in store.search(("a",), query="oak")] == ["k"]
+
+
+def test_kills_lose_and_double_no_vector(recollectd_daemon: Daemon) -> None:
+    with RecollectdStore(recollectd_daemon.url, index=INDEX) as store:
+        for number in range(9):
+            killing = Thread(target=recollectd_daemon.restart, kwargs={"kill": True}) if number % 3 == 1 else None
+            if killing is not None:
+                killing.start()
+            store.put(("a",), str(number), {"title": f"oak {number}", "notes": [f"elm {number}"]})
+            if killing is not None:
+                killing.join()
+        found = store.search(("a",), query="oak", limit=100)
+        assert sorted(item.key for item in found) == [str(number) for number in range(9)]
+        with recollectd_daemon.client(namespace=("langgraph", "store", "a")) as client:
+            assert client.memories.count() == 18
+
+
 def test_an_item_that_is_put_anew_meanwhile_is_found(daemon: Daemon, namespace: Namespace) -> None:
     found: list[int] = []
     with RecollectdStore(daemon.url, namespace=namespace, index=INDEX) as store:

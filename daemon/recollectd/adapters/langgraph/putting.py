@@ -30,10 +30,21 @@ class Puts:
         last = list({(op.namespace, str(op.key)): op for op in puts}.values())
         for some in _commits(last, embedding):
             try:
-                yield from self._embedded(some, embedding)
-                yield Commit((), self._before(some, embedding), self._writer(some, embedding))
+                yield from self._commit(some, embedding)
             except errors.InvalidArgument as error:
                 raise ValueError(f"the batch cannot be stored: {error}") from error
+
+    def _commit(self, puts: Sequence[PutOp], embedding: Embedding) -> Steps[None]:
+        commit = Commit((), self._before(puts, embedding), self._writer(puts, embedding))
+        yield from self._embedded(puts, embedding)
+        try:
+            yield commit
+        except errors.NotFound:
+            if not self._spaces:
+                raise
+            self._spaces.clear()  # somebody dropped what was known to be there
+            yield from self._embedded(puts, embedding)
+            yield commit
 
     def _embedded(self, puts: Sequence[PutOp], embedding: Embedding) -> Steps[None]:
         """Have the namespaces of what has vectors have their space."""
