@@ -55,6 +55,7 @@ cdef extern from "recollectd_keyword_install.h" namespace "keyword" nogil:
         C_Index(size_t fields, uint64_t seed)
         uint64_t applied_seq
         cbool apply(uint64_t seq, const vector[Change] &changes) except +
+        uint64_t documents_in(const string &name) except +
         uint64_t delta_bytes() except +
         uint64_t freeze() except +
         Totals totals() except +
@@ -87,6 +88,7 @@ cdef extern from "recollectd_keyword_search.h" namespace "keyword" nogil:
         double k1
         double b
         size_t limit
+        double rare_share
         cbool restricted
         vector[Bytes] allowed
 
@@ -168,7 +170,8 @@ cdef class KeywordIndex:
 
     # -- search ----------------------------------------------------------------------------------------------------------
 
-    def search(self, bytes scope, list terms, list weights, size_t limit, double k1, double b, tuple allowed=None):
+    def search(self, bytes scope, list terms, list weights, size_t limit, double k1, double b, tuple allowed=None,
+               double rare_share=0.0):
         cdef Query query
         cdef vector[Hit] hits
         cdef FieldWeight weight
@@ -176,6 +179,7 @@ cdef class KeywordIndex:
         cdef cbool whole
         query.scope = scope
         query.k1, query.b, query.limit = k1, b, limit
+        query.rare_share = rare_share
         for one in terms:
             query.terms.push_back(one)
         for field, share in weights:
@@ -260,6 +264,9 @@ cdef class KeywordIndex:
         return documents, dead
 
     # -- what there is ---------------------------------------------------------------------------------------------------
+
+    def documents(self, bytes scope not None):
+        return self.index.get().documents_in(scope)
 
     @property
     def delta_bytes(self):

@@ -226,6 +226,12 @@ struct Index {
 
     uint64_t growing_total() const { return growing_bytes + (arena ? arena->blocks.bytes : 0); }
 
+    uint64_t documents_in(const std::string &name) {
+        std::lock_guard<std::mutex> guard(lock);
+        auto found = scopes.find(name);
+        return found == scopes.end() ? 0 : found->second->documents;
+    }
+
     uint64_t delta_bytes() {
         std::lock_guard<std::mutex> guard(lock);
         return growing_total() + frozen_bytes;

@@ -32,6 +32,7 @@ struct Query {
     double k1 = 0, b = 0;
     size_t limit = 0;
     bool restricted = false;
+    double rare_share = 0; /* if not 0: only terms that more than one document has, but no larger share of all */
     std::vector<Bytes> allowed;
 };
 
@@ -142,6 +143,16 @@ static inline bool search_read(const Snapshot &note, const Query &query, size_t 
         scores.part_ends.push_back(scores.postings.size());
     }
     return true;
+}
+
+/* Whether the term just read is one to score by. */
+static inline bool search_counts(const Snapshot &note, const Query &query, size_t weight, const Scores &scores) {
+    size_t frequency = scores.postings.size();
+    if (query.rare_share <= 0) {
+        return frequency > 0;
+    }
+    double documents = (double)note.statistics[query.weights[weight].field].documents;
+    return frequency > 1 && ((double)frequency <= query.rare_share * documents || frequency == 2);
 }
 
 static inline void search_add(const Snapshot &note, const Query &query, size_t weight, Scores &scores) {
@@ -269,7 +280,7 @@ static inline bool search(Index &index, ScoresPool &pool, const Query &query, st
     for (size_t weight = 0; weight < query.weights.size() && whole; weight++) {
         for (size_t term = 0; term < query.terms.size() && whole; term++) {
             whole = search_read(note, query, weight, term, *scores);
-            if (whole && !scores->postings.empty()) {
+            if (whole && search_counts(note, query, weight, *scores)) {
                 search_add(note, query, weight, *scores);
             }
         }

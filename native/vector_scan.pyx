@@ -94,6 +94,11 @@ cdef class _Held:
         return view.buf
 
 
+def norm(vector, size_t dimensions):
+    cdef _Held held = _Held()
+    return vector_norm(<const float *>held.hold(vector, dimensions * 4), dimensions)
+
+
 def prepare(vector, exact, coarse, size_t dimensions, bint to_unit):
     cdef _Held held = _Held()
     cdef const float *source = <const float *>held.hold(vector, dimensions * 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,7 @@ from recollectd.protocol.messages import memories
 
 Namespace = tuple[str, ...]
 _RESULTS = 1_000
+_TOLERANCE = 1e-5
 
 
 async def listed(connection: AsyncConnection, namespace: Namespace, limit: int) -> AsyncIterator[memories.Memory]:
@@ -35,9 +37,33 @@ async def check_arms(connection: AsyncConnection, found: list[memories.Memory], 
     wanted = {memory.memory_id for memory in found if SPACE in (memory.vectors or {})}
     if wanted:
         vector = struct.pack(f"<{DIMENSIONS}f", *(1.0 for _ in range(DIMENSIONS)))
-        request = memories.MemorySearch(namespace, "", {SPACE: vector}, limit=_RESULTS, hidden=True, exact=True)
+        request = memories.MemorySearch(
+            namespace, "", {SPACE: vector}, limit=_RESULTS, hidden=True, exact=True, neighbours=0.0
+        )
         trouble += await _compare(connection, request, wanted, f"{namespace}: vectors")
+        trouble += await _compare_scores(connection, request, found)
     return trouble
+
+
+async def _compare_scores(
+    connection: AsyncConnection, request: memories.MemorySearch, found: list[memories.Memory]
+) -> list[str]:
+    """Return which vectors are scored otherwise than the records have them."""
+    reply = await connection.call(request)
+    assert isinstance(reply, memories.MemoryResults), reply
+    vectors = {memory.memory_id: (memory.vectors or {}).get(SPACE, b"") for memory in found}
+    return [
+        f"{request.namespace}: {result.memory.memory_id!r} has the score {result.score}, its record {wanted}"
+        for result in reply.results
+        if abs(result.score - (wanted := _cosine(vectors.get(result.memory.memory_id, b"")))) > _TOLERANCE
+        or math.isnan(wanted)
+    ]
+
+
+def _cosine(components: bytes) -> float:
+    """Return the cosine of a vector and the one of ones."""
+    floats = struct.unpack(f"<{len(components) // 4}f", components)
+    return sum(floats) / (math.hypot(*floats) * math.sqrt(DIMENSIONS)) if floats else math.nan
 
 
 async def _compare(

@@ -29,6 +29,11 @@ _CHOICES: Final[dict[str, tuple[int, ...]]] = {
     "server.head_cache_count": (0, 1, 8, 200_000),
     "server.touch_interval_ms": (1, 50, 1_000),
     "server.sweep_interval_ms": (10, 50, 200),
+    "server.memory_cache_bytes": (0, 20 * KIB, 128 * MIB),
+    "server.vector_exact_rows_max": (1, 3, 10_000),
+    "server.vector_flush_rows": (8, 16, 16_384),
+    "server.keyword_flush_bytes": (4 * KIB, 16 * KIB, 64 * MIB),
+    "server.erase_interval_s": (0, 1, 86_400),
 }
 
 

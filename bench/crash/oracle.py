@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw
 
-from bench.crash import configurations, dump, feed, layers, state_model
+from bench.crash import configurations, dump, feed, layers, state_model, views
 from bench.crash.evidence import check_observations, check_order, in_order
 from bench.crash.model import Mismatch, Model
 from bench.crash.records import State
@@ -30,6 +30,9 @@ from recollectd.protocol.messages.fields import Write
 from recollectd.protocol.messages.state import StatePut
 
 RETRIED_OUTCOMES: Final = 25
+DAMAGED_SHARE: Final = 0.15
+# So often a crash waits until a merge that is under way has ended.
+MERGED_SHARE: Final = 0.5
 ROUND_S_MAX: Final = 120.0  # far beyond any round: something is never answered
 _BARRIER: Final = StatePut(SHARED[0], "barrier", Raw(table.encode("barrier")))
 
@@ -141,6 +144,8 @@ class Store:
         """Start the daemon, sometimes killing it while it starts, until it is ready."""
         options = {**configurations.draw(self.rng), "history.count": self.history_count, "history.age_s": 0}
         way = configurations.draw_way(self.rng)
+        if self.recoveries and self.rng.random() < DAMAGED_SHARE:
+            self.layer.note(f"view files {views.damage(self.layer.data, self.rng)}")
         while self.rng.random() < 0.25:
             self.daemon.launch(options, {**self.layer.environment(), **way})  # anew for each process
             await asyncio.sleep(self.rng.uniform(0.0, 0.6))
@@ -166,6 +171,10 @@ class Store:
             complaints += await dump.check_walks(connection, first, namespace, self.rng)
         complaints += await self._retry_outcomes()
         self._complain(complaints)
+        if self.rng.random() < MERGED_SHARE:
+            await views.merged(connection)
+        for what, count in (await views.happened(connection)).items():
+            self.layer.note(what, count)
         self.layer.crash(self.daemon, self.rng)
         self.layer.calm()
         await self._hung_up()

@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.latency import percentiles
 from bench.report import Report
-from bench.vectors import engines
+from bench.vectors import engines, through_socket
 from bench.vectors.data import NEAREST, Data, nearest, read, recall, synthetic
 from bench.vectors.engines import SCOPE, SPACE, Engine, FaissHnsw, Hnswlib, Ours
 from bench.vectors.large import large
@@ -48,6 +48,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, report: Report) -> None:
     """Search, weigh, filter, churn, burst."""
     data = read(arguments.file, arguments.rows)
+    peers: list[Engine] = [Hnswlib(data.base), FaissHnsw(data.base)]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         view = engines.open_view(Path(folder, "searched"), recall_interval=0)
         started = time.monotonic()
@@ -56,17 +57,22 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         seconds = time.monotonic() - started
         case = f"{len(data.base):,} x {data.base.shape[1]}"
         report.add("adds until all are in the base", case, unit="vectors/s", ours=len(data.base) / seconds)
-        _compare(view, data, report, case)
+        effort = _compare(view, data, peers, report, case)
         _filters(view, data, report, case)
         _churn(view, data, report, case)
         view.close()
+        with through_socket.filled(Path(folder, "d"), data.base, {"server.vector_effort": effort}, report) as daemon:
+            through_socket.compare(daemon, data, peers, report, CPU_RATIO_MAX)
+            through_socket.filters(daemon, data, report)
+            through_socket.burst(daemon, data, arguments.burst, report)
         _burst(Path(folder, "burst"), data, arguments.burst, report)
         if arguments.large:
             large(Path(folder, "large"), synthetic(data.base, arguments.large), data, report)
 
 
-def _compare(view: VectorView, data: Data, report: Report, case: str) -> None:
-    every: list[Engine] = [Ours(view), Hnswlib(data.base), FaissHnsw(data.base)]
+def _compare(view: VectorView, data: Data, peers: list[Engine], report: Report, case: str) -> int:
+    """Compare in process; return the effort that ours needs, leave the peers at theirs."""
+    every: list[Engine] = [Ours(view), *peers]
     found = {engine.name: engines.effort_for(engine, data, RECALL) for engine in every}
     for engine in every:
         effort, reached = found[engine.name]
@@ -106,6 +112,7 @@ def _compare(view: VectorView, data: Data, report: Report, case: str) -> None:
     figures = view.statistics()
     for name in ("mapped_rows_bytes", "mapped_ids_bytes", "view_bytes"):
         report.add(f"  beside it {name}", case, unit="MB", ours=float(figures[name] or 0) / 1e6)
+    return found[every[0].name][0]
 
 
 def _filters(view: VectorView, data: Data, report: Report, case: str) -> None:

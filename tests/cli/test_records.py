@@ -242,3 +242,12 @@ def test_ping_and_status(run: Run, store: FakeStore) -> None:
     assert "empty\n  none\n" in shown
     assert run("status", "--json", "--namespaces").json()["daemon"]["version"] == "9.9"
     assert store.requests[-1].namespaces  # type: ignore[attr-defined]
+
+
+def test_erase_waits_unless_told_not_to(run: Run, store: FakeStore) -> None:
+    assert run("erase", "--no-wait").out == "asked for\n"
+    assert run("erase").out == "erased\n"
+    assert [request.ask for request in store.requests] == [True, True, False]  # type: ignore[attr-defined]
+    assert run("erase", "--json").json() == {"asked_seq": 9, "erased_seq": 9, "running": True}
+    store.fail_at = 1
+    assert "tries again: no room" in run("erase", code=75).err

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from client.memory_memories import FakeMemories
 from recollectd.protocol import errors, limits
-from recollectd.protocol.messages import connection, conversations, logs, state
+from recollectd.protocol.messages import connection, conversations, erasing, logs, state
 from recollectd.protocol.messages import transactions as multi
 from recollectd.protocol.messages.fields import NIL, Kind, Message, Reply
 
@@ -53,6 +53,9 @@ class MemoryStore(FakeMemories):
 
     def _StatusRequest(self, request: connection.StatusRequest) -> Reply:
         return connection.Status({"namespaces": request.namespaces})
+
+    def _Erase(self, request: erasing.Erase) -> Reply:
+        return erasing.ErasureState(self.position + 1, self.position + 1 - request.ask, request.ask)
 
     def _NamespaceConfigure(self, request: connection.NamespaceConfigure) -> Reply:
         self.position += 1

@@ -200,6 +200,9 @@ def test_calls_about_the_daemon(daemon: FakeDaemon, drive: Drive) -> None:
         (configure,) = daemon.of_type(connection.NamespaceConfigure)
         assert configure.request == connection.NamespaceConfigure(("default",), 5, 60_000_000)
         assert driver.client.position == 2
+        assert driver.do(lambda: driver.client.erase()) == results.Erasure(3, 2, running=True)
+        assert not driver.do(lambda: driver.client.erase()).done
+        assert driver.do(lambda: driver.client.erase(start=False)).done
 
 
 def test_views_share_everything_but_namespace_and_options(daemon: FakeDaemon, drive: Drive) -> None:
@@ -243,6 +246,7 @@ def call_all(driver: Driver) -> None:
     c, do = driver.client, driver.do
     do(c.ping)
     do(c.status)
+    do(c.erase)
     do(lambda: c.configure_history(count=1, age_s=None))
     for call in (
         lambda: c.state.put("k", 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from recollectd.client import Client, NewMemory
 from recollectd.protocol import errors
 from recollectd.protocol.limits import QUERY_BYTES_MAX
 from recollectd.testing import Daemon
+from support.waiting import until
 
 WORDS = ("tea", "cake", "rain", "snow", "bicycle", "piano", "river", "letter")
 SPACE = "mini"
@@ -191,6 +193,29 @@ def test_factors_move_scores_as_told(client: Client) -> None:
     assert ids(client, "tea", min_score=best + 0.01) == []
 
 
+def test_results_that_share_rare_words_with_the_first_count_more(client: Client) -> None:
+    texts = {
+        "first": "sister sister sister oboe Lund",
+        "shares": "sister garden oboe Lund",
+        "alone": "sister garden",
+        "no": "harbour",
+        "more": "garden",
+    }
+    for name, text in texts.items():
+        client.memories.add(text, memory_id=name)
+    without = client.memories.search("sister", expansion=0.0, explain=True).hits
+    with_it = client.memories.search("sister", expansion=1.0, explain=True).hits
+    assert [hit.memory.memory_id for hit in without] == ["first", "alone", "shares"]
+    assert [hit.memory.memory_id for hit in with_it] == ["first", "shares", "alone"]
+    for before, after in ((without[0], with_it[0]), (without[2], with_it[1])):
+        assert before.score_details is not None
+        assert after.score_details is not None
+        expansion = after.score_details.arms[-1]
+        assert [arm.arm for arm in before.score_details.arms] == ["keyword"]
+        assert (expansion.arm, expansion.weight) == ("expansion", 1.0)
+        assert after.score == pytest.approx(before.score + expansion.weight * expansion.normalised)
+
+
 @pytest.mark.parametrize(
     ("told", "field"),
     [
@@ -236,3 +261,47 @@ def test_spaces_dropped_and_made_anew_forget_their_vectors(daemon: Daemon, clien
     daemon.kill()
     daemon.start()
     assert ids(client, vectors={"current": [1.0, 2.0]}) == ["m000"]
+
+
+def held(daemon: Daemon, *fragments: bytes) -> set[str]:
+    """Return the folders of views that have a file with any of these bytes."""
+    files = [file for name in ("keywords", "vectors") for file in (daemon.data / name).rglob("*") if file.is_file()]
+    return {
+        file.relative_to(daemon.data).parts[0]
+        for file in files
+        if any(fragment in file.read_bytes() for fragment in fragments)
+    }
+
+
+def test_what_was_deleted_or_replaced_is_erased_from_every_file_of_the_views(daemon: Daemon, client: Client) -> None:
+    texts = fill(client)
+    secret, unit = "quuxophonist", [0.5 if at in (1, 3, 4, 6) else 0.0 for at in range(len(WORDS))]
+    rows = struct.pack(f"<{len(WORDS)}f", *unit)
+    for name, text, chat in (("gone", secret, None), ("changed", secret, "c"), ("beside", "tea", "c")):
+        client.memories.add(text, memory_id=name, conversation_id=chat, vectors={SPACE: unit})
+    client.memories.update("beside", vectors={SPACE: vector_of("tea")})
+    daemon.restart()  # a checkpoint: all this is in files
+    assert held(daemon, secret.encode()) == {"keywords"}
+    assert held(daemon, rows) == {"vectors"}
+    client.memories.delete("gone")
+    client.memories.update("changed", text="cake", vectors={SPACE: vector_of("cake")})
+    asked = client.erase()
+    assert asked.asked_seq
+    until(lambda: client.erase(start=False).done)
+    assert held(daemon, secret.encode(), rows, b"gone") == set()
+    client.memories.delete("changed")
+    client.memories.delete("beside")
+    check(client, texts)
+    daemon.restart()
+    check(client, texts)
+    assert client.erase(start=False).done
+
+
+def test_erasing_comes_by_itself() -> None:
+    with Daemon(options={"server.erase_interval_s": 1}) as running, running.client() as made:
+        made.memories.add("a quuxophonist", memory_id="m")
+        running.restart()
+        assert held(running, b"quuxophonist") == {"keywords"}
+        made.memories.delete("m")
+        until(lambda: not held(running, b"quuxophonist"))
+        assert made.memories.search("quuxophonist").hits == []

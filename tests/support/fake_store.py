@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from msgspec import Raw
 
 from recollectd.protocol import errors
-from recollectd.protocol.messages import connection, conversations, logs, memories, state, transactions
+from recollectd.protocol.messages import connection, conversations, erasing, logs, memories, state, transactions
 from recollectd.protocol.messages.fields import NIL, Message, Write
 
 T = TypeVar("T")
@@ -63,6 +63,7 @@ class FakeStore:
         self.requests: list[Message] = []
         self.writes = 0
         self.fail_at = 0
+        self.erased = 0
         self.error: errors.RecollectdError = errors.ConnectionLost()
         self.now = TIME_US
 
@@ -85,6 +86,12 @@ class FakeStore:
     def _StatusRequest(self, request: connection.StatusRequest) -> connection.Status:
         daemon = {"version": "9.9", "uptime_s": 1.5, "commits": 1_234_567, "pid": 12_345, "journal_bytes": 64 << 20}
         return connection.Status({"daemon": daemon, "empty": {}})
+
+    def _Erase(self, request: erasing.Erase) -> erasing.ErasureState:
+        """Needs three looks; fails if the store is made to."""
+        self.erased += 1
+        failure = "no room" if self.fail_at else ""
+        return erasing.ErasureState(9, 9 if self.erased >= 3 and not failure else 0, True, failure)
 
     def _SpaceList(self, request: memories.SpaceList) -> memories.Spaces:
         return memories.Spaces(())

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from recollectd.protocol.messages import connection, conversations, fields, logs, memories, state, transactions
+from recollectd.protocol.messages import connection, conversations, erasing, fields, logs, memories, state, transactions
 
 NAMESPACE: Final = ("acme", "assistant-7")
 BELOW: Final = ("acme", "assistant-8")
@@ -89,6 +89,7 @@ SEARCH: Final = memories.MemorySearch(
     0.25,
     0.5,
     b"cursor",
+    0.125,
 )
 RECORD_GUARD: Final = transactions.RecordGuard(1, NAMESPACE, "profile", 77)
 RANGE_GUARD: Final = transactions.RangeGuard(2, NAMESPACE, 70, LATER)
@@ -141,6 +142,7 @@ REQUESTS: Final[tuple[fields.Message, ...]] = (
     memories.SpaceList(NAMESPACE),
     memories.SpaceDrop(NAMESPACE, "mini"),
     memories.SpaceAlias(NAMESPACE, "current", "mini"),
+    erasing.Erase(False),
     transactions.Transaction((RECORD_GUARD, RANGE_GUARD), (PUT, logs.LogDelete(NAMESPACE, "events"))),
     transactions.Batch((state.StateDelete(NAMESPACE, "profile"), conversations.ConversationCreate(NAMESPACE))),
     transactions.Watch(NAMESPACE, "coordination:", (1, 3), 70, True),
@@ -206,6 +208,7 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
     ),
     memories.ContextText("[2026-01-31] Ada likes tea", ("fact-1",), 7),
     memories.Spaces((memories.Space("mini", 2, "dot", "f32", "a model", AT, "other"),)),
+    erasing.ErasureState(70, 69, True, "no space left on the device"),
     transactions.Results((STORED, connection.Deleted(1), ERROR)),
     transactions.Watching(70),
     transactions.Changes(

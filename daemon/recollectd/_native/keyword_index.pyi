@@ -52,11 +52,13 @@ class KeywordIndex:
         k1: float,
         b: float,
         allowed: tuple[bytes, ...] | None = None,
+        rare_share: float = 0.0,
     ) -> list[tuple[bytes, float]]:
         """Return the best documents with their scores; runs without the GIL.
 
-        terms: distinct; weights: (field, weight > 0); allowed: the only ids that may be answered. Raises ValueError
-        for a posting list that cannot be read.
+        terms: distinct; weights: (field, weight > 0); allowed: the only ids that may be answered; rare_share: if not 0,
+        only terms count that two documents or more have, but no larger share of all. Raises ValueError for a posting
+        list that cannot be read.
         """
 
     def freeze(self) -> int:
@@ -79,6 +81,9 @@ class KeywordIndex:
 
     def segment_size(self, number: int) -> tuple[int, int]:
         """Return how many documents a segment has, and how many of them are dead. Raises KeyError."""
+
+    def documents(self, scope: bytes) -> int:
+        """Return how many live documents a scope has."""
 
     @property
     def delta_bytes(self) -> int:

@@ -19,6 +19,9 @@ L2: Final[int]
 def row_bytes(precision: int, dimensions: int) -> int:
     """Return the bytes of one stored row."""
 
+def norm(vector: _Buffer, dimensions: int) -> float:
+    """Return the Euclidean norm of f32 components, added up in f64: NaN or infinite if one of them is."""
+
 def prepare(vector: _Buffer, exact: _Buffer, coarse: _Buffer, dimensions: int, to_unit: bool) -> float:
     """Write a query of f32 to `exact` (f32, with norm 1 if to_unit) and `coarse` (i8); return the i8's scale."""
 

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "demo": "demo.command:demo",
         "ping": "commands.ping:ping",
         "status": "commands.daemon:status",
+        "erase": "commands.daemon:erase",
         "config": "commands.config:config",
         "journal": "commands.journal:journal",
     },

@@ -206,6 +206,23 @@ class StoredMemory(Struct, frozen=True, omit_defaults=True):
     duplicate: bool = False
 
 
+class Erasure(Struct, frozen=True, omit_defaults=True):
+    """How erasing stands: what commits up to asked_seq deleted is to be erased, up to erased_seq it is.
+
+    failure: why the last attempt did not succeed; the daemon tries again.
+    """
+
+    asked_seq: int
+    erased_seq: int
+    running: bool
+    failure: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether all that was asked for is erased."""
+        return self.erased_seq >= self.asked_seq
+
+
 class Memory(Struct, frozen=True, omit_defaults=True):
     """A memory. position: its place in its conversation, from 0; vectors: by space, None where not asked for."""
 

@@ -196,6 +196,80 @@ class ServerOptions(Section, frozen=True):
             unsure="leave it: 5 to 20 % of the memory the daemon may use.",
         ),
     ] = 0
+    memory_cache_bytes: Annotated[
+        int,
+        option(
+            "Memory for semantic memories as searches read them, decoded, and for what filters allow. 0: neither.",
+            unit="bytes",
+            ge=0,
+            le=1 << 40,
+            raising="Searches in more and larger namespaces read no records; about 1.5 KB for each memory.",
+            lowering="More searches fetch and decode what they find, some 15 us for each memory, or filter anew.",
+            unsure="1,500 times the number of memories that are searched again and again.",
+        ),
+    ] = 128 * MIB
+    vector_effort: Annotated[
+        int,
+        option(
+            "How many vectors near the query a search in a graph keeps in view (`ef`). Spaces of up to 10,000 vectors "
+            "and strict filters are searched exactly, whatever this is.",
+            unit="vectors",
+            ge=16,
+            le=1_024,
+            raising="More of the true nearest are found; a search costs more, about in proportion.",
+            lowering="Searches cost less and miss more; `status` tells the recall that searches have.",
+            unsure="leave it: .97 of the ten nearest of 100,000 sentences are found.",
+        ),
+    ] = 64
+    vector_exact_rows_max: Annotated[
+        int,
+        option(
+            "Spaces of up to so many vectors are searched exactly; larger ones get a graph.",
+            unit="vectors",
+            ge=1,
+            le=10_000_000,
+            raising="Nothing is missed in larger spaces; a search costs in proportion, 60 us for each 1,000 vectors.",
+            lowering="Smaller spaces are searched by graph: sooner, and now and then one of the nearest is missed.",
+            unsure="leave it.",
+        ),
+    ] = 10_000
+    vector_flush_rows: Annotated[
+        int,
+        option(
+            "So many vectors of a space may wait in memory before a process begins to merge them into its files.",
+            unit="vectors",
+            ge=8,
+            le=100_000,
+            raising="Fewer and larger merges; searches look at more vectors one by one meanwhile.",
+            lowering="More merges, each of which begins a process; searches under a load of writes cost less.",
+            unsure="leave it.",
+        ),
+    ] = 16_384
+    keyword_flush_bytes: Annotated[
+        int,
+        option(
+            "Memory of keywords from which on they are written to a segment.",
+            unit="bytes",
+            ge=4 * KIB,
+            le=GIB,
+            raising="Fewer and larger segments; more memory, and more to be told again after a crash.",
+            lowering="Less memory; more segments are written and merged.",
+            unsure="leave it.",
+        ),
+    ] = 64 * MIB
+    erase_interval_s: Annotated[
+        int,
+        option(
+            "How often what was deleted or replaced is erased from the files of keywords and vectors, if anything "
+            "was. Searches never see it, erased or not. 0: only when asked, by `recollectd erase`.",
+            unit="seconds",
+            ge=0,
+            le=YEAR_S,
+            raising="Bytes of deleted memories stay in files for longer; fewer files are written anew.",
+            lowering="They are gone sooner; every time, files with something deleted in them are written anew.",
+            unsure="leave it: a day.",
+        ),
+    ] = 86_400
     touch_interval_ms: Annotated[
         int,
         option(

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from recollectd.protocol import errors, frames, limits, prose, table
-from recollectd.protocol.messages import connection, conversations, fields, logs, memories, state, transactions
+from recollectd.protocol.messages import connection, conversations, erasing, fields, logs, memories, state, transactions
 
 SECTIONS: Final = (
     ("Connection and daemon", connection),
@@ -20,6 +20,7 @@ SECTIONS: Final = (
     ("Logs", logs),
     ("Conversations", conversations),
     ("Memories and vector spaces", memories),
+    ("Erasing", erasing),
     ("Transactions, batches, watches", transactions),
 )
 WORDS: Final = {int: "integer", str: "text", bytes: "bytes", bool: "true or false", Raw: "value", Any: "value"}

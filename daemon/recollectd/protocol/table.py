@@ -13,7 +13,7 @@ import msgspec
 
 from recollectd.protocol import errors
 from recollectd.protocol import explain as explaining
-from recollectd.protocol.messages import connection, conversations, fields, logs, memories, state, transactions
+from recollectd.protocol.messages import connection, conversations, erasing, fields, logs, memories, state, transactions
 
 
 class RequestRow(NamedTuple):
@@ -69,6 +69,7 @@ REQUESTS: Final[tuple[RequestRow, ...]] = (
     RequestRow(memories.SpaceList, (memories.Spaces,)),
     RequestRow(memories.SpaceDrop, (connection.Deleted,)),
     RequestRow(memories.SpaceAlias, (connection.Done,)),
+    RequestRow(erasing.Erase, (erasing.ErasureState,)),
     RequestRow(transactions.Transaction, (transactions.Results,)),
     RequestRow(transactions.Batch, (transactions.Results,)),
     RequestRow(transactions.Watch, (transactions.Watching, transactions.Changes)),

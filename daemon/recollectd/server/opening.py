@@ -9,6 +9,7 @@ from typing import NamedTuple
 from recollectd.config.tree import Config
 from recollectd.journal.interface import Journal, JournalOptions
 from recollectd.journal.local import open_journal
+from recollectd.memory.memories.view_options import ViewOptions
 from recollectd.memory.memories.views import MemoryViews, open_views
 from recollectd.memory.recovery import Progress, Recovered, recover
 from recollectd.memory.settings.events import HistoryPolicy
@@ -18,6 +19,7 @@ from recollectd.storage.engine import Engine
 from recollectd.storage.engine_errors import EngineError
 from recollectd.storage.engine_options import EngineOptions
 from recollectd.storage.folder import DataFolder, open_folder
+from recollectd.storage.vectors.options import VectorOptions
 from recollectd.topology import read_topology
 
 log = logging.getLogger("recollectd.start")
@@ -60,7 +62,7 @@ def open_store(config: Config) -> OpenStore:
         if disk.state() is DiskState.LOW and disk.release_ballast():
             log.warning("the disk is nearly full: the ballast is thrown off to start nonetheless")
         journal, engine, recovered = _open_views(folder, config)
-        memories = open_views(folder.path, engine)
+        memories = open_views(folder.path, engine, _view_options(config))
         folder.establish()
         disk.maintain()
     except BaseException:
@@ -100,6 +102,16 @@ def _engine_options(config: Config) -> EngineOptions:
     records = config.records
     sizes = size(read_topology(), block_cache_bytes=records.block_cache_bytes, memtable_bytes=records.memtable_bytes)
     return EngineOptions(sizes.block_cache_bytes, sizes.memtable_bytes, records.background_jobs)
+
+
+def _view_options(config: Config) -> ViewOptions:
+    options = config.server
+    vectors = VectorOptions(
+        flush_rows=options.vector_flush_rows,
+        exact_rows_max=options.vector_exact_rows_max,
+        expansion_search=options.vector_effort,
+    )
+    return ViewOptions(options.memory_cache_bytes, options.erase_interval_s, options.keyword_flush_bytes, vectors)
 
 
 def _reporter(what: str, unit: str) -> Progress:

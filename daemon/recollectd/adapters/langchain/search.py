@@ -22,8 +22,10 @@ def found(client: Client, query: str, k: int, filter: str) -> list[Document]:
     if not query.strip():
         return []
     with in_their_terms():
-        hits = client.memories.search(query, mode="keyword", limit=k, filter=filter, neighbours=0.0, speaker=0.0).hits
-    return [document_of(hit.memory) for hit in hits]
+        found = client.memories.search(
+            query, mode="keyword", limit=k, filter=filter, neighbours=0.0, speaker=0.0, expansion=0.0
+        )
+    return [document_of(hit.memory) for hit in found.hits]
 
 
 class RecollectdDocumentIndex(DocumentIndex):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,12 +11,14 @@ import click
 from recollectd.cli.connecting import with_client, with_json
 from recollectd.cli.inputs import parse_namespace, show_namespace
 from recollectd.cli.output import dumps, print_json, size
+from recollectd.protocol import errors
 
 if TYPE_CHECKING:
     from recollectd.client import Client
 
 
 KIB: Final = 1024
+ERASE_POLL_S: Final = 0.1
 
 
 @click.command()
@@ -58,6 +61,27 @@ def _shown(path: str, value: Any) -> str:
     if path == "pid":
         return str(value)
     return f"{value:,}  ({size(value)})" if path.endswith("bytes") and value >= KIB else f"{value:,}"
+
+
+@click.command()
+@click.option("--no-wait", is_flag=True, help="Only ask for it.")
+@with_json
+@with_client
+def erase(client: Client, no_wait: bool, as_json: bool) -> None:
+    """Erase deleted memories from the files of searches.
+
+    No byte of what was deleted or replaced before stays in them. History, journal and backups keep what they keep.
+    """
+    found = client.erase()
+    while not (no_wait or found.done or found.failure):
+        time.sleep(ERASE_POLL_S)
+        found = client.erase(start=False)
+    if as_json:
+        print_json(found)
+    elif found.failure:
+        raise errors.Busy(f"not erased yet, the daemon tries again: {found.failure}", retry_after_ms=60_000)
+    else:
+        click.echo("erased" if found.done else "asked for")
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -26,6 +27,8 @@ def serve(flags: dict[str, object], file: Path | None, exit_when_idle: str | Non
     options = read(flags, file)
     if not options.data.directory:
         raise click.UsageError("Where is the data? Give --data DIR, or set data.directory.")
+    # Read when numpy is first imported. What it computes here is small: waking other threads for it costs more.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with daemon_packages.needed("the daemon"):
         from recollectd.server.main import run
     return run(options)

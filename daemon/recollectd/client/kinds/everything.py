@@ -15,8 +15,10 @@ from recollectd.client.kinds.logs import Logs
 from recollectd.client.kinds.memories import Memories
 from recollectd.client.kinds.state import State
 from recollectd.client.kinds.vector_spaces import VectorSpaces
+from recollectd.client.results import Erasure
 from recollectd.client.times import duration_us
 from recollectd.protocol.messages import connection as messages
+from recollectd.protocol.messages import erasing
 
 
 class Everything(Calls[Style]):
@@ -57,6 +59,15 @@ class Everything(Calls[Style]):
         """Return how the daemon is, by section; with `namespaces` also counts by namespace, which takes a while."""
         return ask(messages.StatusRequest(namespaces), _status)
 
+    @query
+    def erase(self, *, start: bool = True) -> Call[Erasure]:
+        """Ask that no byte of memories deleted or replaced so far stay in the files of searches; return how it stands.
+
+        The daemon does it beside its work: call again, with start=False, until `done`. Backups, history and the journal
+        keep what they keep.
+        """
+        return ask(erasing.Erase(start), _erasure)
+
     @walk
     def namespaces(self, prefix: Sequence[str] = ()) -> Walk[tuple[str, ...]]:
         """Walk all namespaces that have records, or those beginning with the labels of `prefix`."""
@@ -83,6 +94,10 @@ class Everything(Calls[Style]):
             target, optional_whole(count, "count", least=1), duration_us(age_s, "age_s")
         )
         return ask(request, _done)
+
+
+def _erasure(reply: erasing.ErasureState) -> Erasure:
+    return Erasure(reply.asked_seq, reply.erased_seq, reply.running, reply.failure or None)
 
 
 def _status(reply: messages.Status) -> dict[str, Any]:

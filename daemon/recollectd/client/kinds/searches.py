@@ -45,6 +45,7 @@ class Searches(Calls[Style]):
         diversity: float = 0.0,
         neighbours: float = messages.NEIGHBOURS_DEFAULT,
         speaker: float = messages.SPEAKER_DEFAULT,
+        expansion: float = messages.EXPANSION_DEFAULT,
         cursor: bytes = b"",
     ) -> Call[MemoryHits]:
         """Return the memories that fit best, the best first.
@@ -52,13 +53,14 @@ class Searches(Calls[Style]):
         text: words; vector: of the only vector space used, which `vectors` names otherwise; without either, the
         client's embedder makes one of the text. weights: of `keyword` (3) and of vector spaces (1 each). filter: the
         only memories that count, in any arm. mode: without one, by what is given. as_of: what was known at a time.
-        min_score: the least score; hidden: also what is forgotten or superseded; exact: nothing nearer may be missed;
-        explain: with score_details and highlights.
+        min_score: the least score, 0 for any; hidden: also what is forgotten or superseded; exact: nothing nearer may
+        be missed; explain: with score_details and highlights.
 
         Beside the arms: recency_half_life: seconds of age that halve a score; importance_weight: 0 to 1; diversity:
         0 to 1, how much to prefer what differs from better results; neighbours: the part of its score that a memory
         gives to those next to it in its conversation; speaker: how much more counts what was said (`Name: ...`) by
-        the only one whom the text names; 0 turns each off. cursor: what the page before gave.
+        the only one whom the text names; expansion: what most of a score the other words of the first results add to a
+        result that has them too; 0 turns each off. cursor: what the page before gave.
         """
         request = self._search(
             text,
@@ -79,6 +81,7 @@ class Searches(Calls[Style]):
             neighbours=float(neighbours),
             speaker=float(speaker),
             cursor=cursor,
+            expansion=float(expansion),
         )
 
         def hits(reply: messages.MemoryResults) -> MemoryHits:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Mapping
 from typing import Final
 
+from recollectd._native import vector_scan
 from recollectd.memory.memories.heads import SpaceHead
 from recollectd.memory.values import check_metadata
 from recollectd.protocol import errors, limits
@@ -60,7 +60,7 @@ def check_vectors(vectors: Mapping[str, bytes], field: str) -> None:
             raise errors.InvalidArgument("must be float32 components, 4 bytes each", field=where)
         if len(components) > limits.VECTOR_DIMENSIONS_MAX * _COMPONENT_BYTES:
             raise errors.InvalidArgument(f"has more than {limits.VECTOR_DIMENSIONS_MAX} components", field=where)
-        norm = math.hypot(*struct.unpack(f"<{len(components) // _COMPONENT_BYTES}f", components))
+        norm = vector_scan.norm(components, len(components) // _COMPONENT_BYTES)
         if not math.isfinite(norm):  # of doubles: floats alone cannot overflow it
             raise errors.InvalidArgument("has a component that is NaN or infinite", field=where)
         if not _NORM_MIN < norm < _NORM_MAX:

@@ -95,7 +95,16 @@ def _held_at_once(keys: list[bytes], heads: dict[bytes, MemoryHead]) -> tuple[li
 
 
 def told(found: Found) -> Memory:
-    """Return a memory as messages carry it."""
+    """Return a memory as messages carry it; without vectors it is made once."""
+    subject = found.subject
+    if found.vectors is not None:
+        return _told(found)
+    if subject.told is None:
+        subject.told = _told(found)
+    return subject.told
+
+
+def _told(found: Found) -> Memory:
     subject = found.subject
     head, body = subject.head, subject.body
     vectors = None

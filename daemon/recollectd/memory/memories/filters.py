@@ -15,6 +15,7 @@ import msgspec
 
 from recollectd.memory.memories.heads import MemoryBody, MemoryHead
 from recollectd.protocol import errors, limits
+from recollectd.protocol.messages.memories import Memory
 
 EARTH_RADIUS_M: Final = 6_371_008.8
 
@@ -25,6 +26,7 @@ _TOKEN: Final = re.compile(
     |(?P<sign>==|!=|<=|>=|[<>()\[\],.]))""",
     re.VERBOSE,
 )
+_SPEAKER: Final = re.compile(r"\s*([^\W\d_][\w .'-]{0,63}):\s")
 _ABSENT: Final = object()
 _WORDS: Final = {"true": True, "false": False, "null": None}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,13 +35,28 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Subject:
     """A memory as filters see it."""
 
-    __slots__ = ("_metadata", "body", "head", "memory_id")
+    __slots__ = ("_metadata", "_speaker", "body", "head", "memory_id", "told")
 
     def __init__(self, memory_id: str, head: MemoryHead, body: MemoryBody) -> None:
         self.memory_id = memory_id
         self.head = head
         self.body = body
         self._metadata: Any = _ABSENT
+        self._speaker: str | None = None
+        self.told: Memory | None = None
+
+    @property
+    def speaker(self) -> str:
+        """By whom the text says it was said, in lower case: what stands before its first colon; empty if nobody."""
+        if self._speaker is None:
+            match = _SPEAKER.match(self.body.text)
+            self._speaker = match[1].lower() if match else ""
+        return self._speaker
+
+    @property
+    def said(self) -> str:
+        """The text without by whom it was said."""
+        return self.body.text.partition(":")[2] if self.speaker else self.body.text
 
     @property
     def metadata(self) -> Any:

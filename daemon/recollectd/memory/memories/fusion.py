@@ -6,20 +6,20 @@ Plain reciprocal ranks lose to score sums wherever one arm is weaker than anothe
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from recollectd.memory.memories.documents import same_sitting
 from recollectd.memory.memories.fetching import Found
-from recollectd.memory.memories.heads import thread_key
+from recollectd.memory.memories.heads import MemoryBody
 from recollectd.protocol.messages.memories import MemorySearch, ScoreDetail
 
 IMPORTANCE_UNTOLD: Final = 0.5
 _DIVERSIFIED: Final = 4  # times as many as are asked for take part in choosing what differs
-_SPEAKER: Final = re.compile(r"\s*([^\W\d_][\w .'-]{0,63}):\s")
-_WORD: Final = re.compile(r"[^\W_]+")
+WORD: Final = re.compile(r"[^\W_]+")
 
 
 class Arm(NamedTuple):
@@ -29,83 +29,129 @@ class Arm(NamedTuple):
     weight: float
     hits: Sequence[tuple[bytes, float]]
 
+    def normalised(self, raw: float) -> float:
+        """Return a score of this arm on the scale of all."""
+        best, worst = self.hits[0][1], self.hits[-1][1]
+        return (raw - worst) / (best - worst) if best > worst else 1.0
 
-@dataclass(slots=True)
+
 class Candidate:
-    """One memory on its way to being a result."""
+    """One memory on its way to being a result. places: by arm, its rank and score there."""
 
-    found: Found
-    score: float = 0.0
-    details: list[ScoreDetail] = field(default_factory=list)
-    neighbours: float = 0.0
-    speaker: float = 1.0
-    recency: float = 1.0
-    importance: float = 1.0
+    __slots__ = ("found", "importance", "neighbours", "places", "recency", "score", "speaker")
+
+    def __init__(self, found: Found) -> None:
+        self.found = found
+        self.score = 0.0
+        self.places: list[tuple[Arm, int, float]] = []
+        self.neighbours = 0.0
+        self.speaker = 1.0
+        self.recency = 1.0
+        self.importance = 1.0
+
+    def details(self) -> tuple[ScoreDetail, ...]:
+        """Return what each arm that found it made of it."""
+        return tuple(
+            ScoreDetail(arm.name, rank, raw, arm.normalised(raw), arm.weight) for arm, rank, raw in self.places
+        )
 
 
-def fuse(arms: Sequence[Arm], found: Mapping[bytes, Found]) -> dict[bytes, Candidate]:
+def as_they_are(arm: Arm, found: Mapping[bytes, Found | None], score_min: float) -> list[tuple[bytes, Candidate]]:
+    """Return what a single arm found, with its own scores; score_min: 0 for any."""
+    ranked: list[tuple[bytes, Candidate]] = []
+    for rank, (key, raw) in enumerate(arm.hits, 1):
+        each = found[key]
+        assert each is not None, "an arm's hits count"
+        if raw >= score_min or not score_min:
+            candidate = Candidate(each)
+            candidate.score = raw
+            candidate.places.append((arm, rank, raw))
+            ranked.append((key, candidate))
+    return ranked
+
+
+def fuse(arms: Sequence[Arm], found: Mapping[bytes, Found | None]) -> dict[bytes, Candidate]:
     """Return candidates with the weighted mean of their normalised scores."""
     candidates: dict[bytes, Candidate] = {}
     total = sum(arm.weight for arm in arms) or 1.0
     for arm in arms:
         if not arm.hits:
             continue
-        best, worst = arm.hits[0][1], arm.hits[-1][1]
+        worst, share = arm.hits[-1][1], arm.weight / total
+        span = arm.hits[0][1] - worst
         for rank, (key, raw) in enumerate(arm.hits, 1):
-            normalised = (raw - worst) / (best - worst) if best > worst else 1.0
             candidate = candidates.get(key)
             if candidate is None:
-                candidate = candidates[key] = Candidate(found[key])
-            candidate.score += arm.weight / total * normalised
-            candidate.details.append(ScoreDetail(arm.name, rank, raw, normalised, arm.weight))
+                each = found[key]
+                assert each is not None, "an arm's hits count"
+                candidate = candidates[key] = Candidate(each)
+            candidate.score += share * ((raw - worst) / span if span > 0 else 1.0)
+            candidate.places.append((arm, rank, raw))
     return candidates
+
+
+def best_of(candidates: Mapping[bytes, Candidate], count: int) -> list[tuple[bytes, Candidate]]:
+    """Return the best so far, equals by id."""
+    return heapq.nsmallest(count, candidates.items(), key=lambda item: (-item[1].score, item[0]))
+
+
+def expand(candidates: Mapping[bytes, Candidate], arm: Arm) -> None:
+    """Add what an arm says that finds nothing by itself, but scores what others have found."""
+    for rank, (key, raw) in enumerate(arm.hits, 1):
+        candidate = candidates[key]
+        candidate.score += arm.weight * arm.normalised(raw) * candidate.recency * candidate.importance
+        candidate.places.append((arm, rank, raw))
 
 
 def apply_factors(candidates: Mapping[bytes, Candidate], request: MemorySearch, now: int) -> None:
     """Bring in what beside the arms decides, as far as the request asks for it."""
     if request.neighbours:
-        _share(candidates, request.neighbours)
+        _share(candidates.values(), request.neighbours)
     if request.speaker and request.text:
         _hear(candidates.values(), request.text, request.speaker)
+    factors = bool(request.recency_half_life_us or request.importance_weight)
     for candidate in candidates.values():
-        subject = candidate.found.subject
-        if request.recency_half_life_us:
-            told = subject.body.valid_at if subject.body.valid_at is not None else subject.head.created_at
-            candidate.recency = 0.5 ** (max(0, now - told) / request.recency_half_life_us)
-        if request.importance_weight:
-            importance = IMPORTANCE_UNTOLD if subject.body.importance is None else subject.body.importance
-            candidate.importance = 1 - request.importance_weight + request.importance_weight * importance
+        if factors:
+            _weigh(candidate, request, now)
         candidate.score += candidate.neighbours
         candidate.score *= candidate.speaker * candidate.recency * candidate.importance
 
 
-def _share(candidates: Mapping[bytes, Candidate], share: float) -> None:
+def _weigh(candidate: Candidate, request: MemorySearch, now: int) -> None:
+    subject = candidate.found.subject
+    if request.recency_half_life_us:
+        told = subject.body.valid_at if subject.body.valid_at is not None else subject.head.created_at
+        candidate.recency = 0.5 ** (max(0, now - told) / request.recency_half_life_us)
+    if request.importance_weight:
+        importance = IMPORTANCE_UNTOLD if subject.body.importance is None else subject.body.importance
+        candidate.importance = 1 - request.importance_weight + request.importance_weight * importance
+
+
+def _share(candidates: Iterable[Candidate], share: float) -> None:
     """Let memories said next to each other have part of each other's scores: an answer lies beside its question."""
-    places = {
-        (thread_key(key, candidate.found.subject.head.thread), candidate.found.subject.head.position): candidate
-        for key, candidate in candidates.items()
-        if candidate.found.subject.head.thread
-    }
-    for (thread, position), candidate in places.items():
+    places: dict[tuple[str, int], tuple[Candidate, MemoryBody]] = {}
+    for candidate in candidates:
+        subject = candidate.found.subject
+        if subject.head.thread:
+            places[subject.head.thread, subject.head.position] = candidate, subject.body
+    for (thread, position), (candidate, body) in places.items():
         for beside in (position - 1, position + 1):
             other = places.get((thread, beside))
-            if other is not None and same_sitting(candidate.found.subject.body, other.found.subject.body):
-                candidate.neighbours += share * other.score
-
-
-def speaker_of(text: str) -> str:
-    """Return by whom a text says it was said, in lower case: what stands before its first colon; empty if nobody."""
-    match = _SPEAKER.match(text)
-    return match[1].lower() if match else ""
+            if other is not None and same_sitting(body, other[1]):
+                candidate.neighbours += share * other[0].score
 
 
 def _hear(candidates: Iterable[Candidate], query: str, more: float) -> None:
     """Let what was said by the one whom the query names count more; by one of several named, nothing is known."""
-    words = {word.lower() for word in _WORD.findall(query)}
+    words = {word.lower() for word in WORD.findall(query)}
     said: dict[str, list[Candidate]] = {}
+    named: dict[str, bool] = {}
     for candidate in candidates:
-        speaker = speaker_of(candidate.found.subject.body.text)
-        if speaker and set(_WORD.findall(speaker)) & words:
+        speaker = candidate.found.subject.speaker
+        is_named = named.get(speaker)
+        if is_named is None:
+            is_named = named[speaker] = not words.isdisjoint(WORD.findall(speaker))
+        if is_named:
             said.setdefault(speaker, []).append(candidate)
     if len(said) == 1:
         for candidate in next(iter(said.values())):
@@ -115,14 +161,15 @@ def _hear(candidates: Iterable[Candidate], query: str, more: float) -> None:
 def ordered(candidates: Mapping[bytes, Candidate], request: MemorySearch, wanted: int) -> list[tuple[bytes, Candidate]]:
     """Return candidates with at least the score asked for, best first, equals by id; `wanted` of them if diverse."""
     ranked = [item for item in candidates.items() if item[1].score >= request.min_score]
-    ranked.sort(key=lambda item: (-item[1].score, item[0]))
+    ranked.sort(key=itemgetter(0))
+    ranked.sort(key=lambda item: item[1].score, reverse=True)
     return _diverse(ranked, request.diversity, wanted) if request.diversity else ranked
 
 
 def _diverse(ranked: list[tuple[bytes, Candidate]], diversity: float, wanted: int) -> list[tuple[bytes, Candidate]]:
     """Choose one after the other the best for what it adds (maximal marginal relevance; Carbonell, Goldstein 1998)."""
     pool = ranked[: _DIVERSIFIED * wanted]
-    words = {key: set(map(str.lower, _WORD.findall(candidate.found.subject.body.text))) for key, candidate in pool}
+    words = {key: set(map(str.lower, WORD.findall(candidate.found.subject.body.text))) for key, candidate in pool}
     nearest = dict.fromkeys(words, 0.0)
     worth: Callable[[tuple[bytes, Candidate]], tuple[float, bytes]] = lambda item: (  # noqa: E731
         diversity * nearest[item[0]] - (1 - diversity) * item[1].score,

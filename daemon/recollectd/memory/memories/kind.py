@@ -8,6 +8,7 @@ from recollectd.memory.kind import KindSpec
 from recollectd.memory.memories import keeping, reads, searches, spaces, writes
 from recollectd.memory.memories.events import MEMORY_EVENTS, SPACE_EVENTS, TEXT_EVENTS, THREAD_EVENTS
 from recollectd.memory.memories.heads import MemoryHead, SpaceHead, TextHead, ThreadHead
+from recollectd.protocol.messages import erasing
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.fields import Kind
 
@@ -31,6 +32,7 @@ KINDS: Final[tuple[KindSpec, ...]] = (
             messages.MemoryHistory: reads.History,
             messages.MemorySearch: searches.SearchMemories,
             messages.MemoryContext: searches.AssembleContext,
+            erasing.Erase: reads.EraseDeleted,
         },
         settle_expiry=writes.settle_expiry,
         expiry_needs=keeping.known_text,

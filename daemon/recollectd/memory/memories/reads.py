@@ -15,6 +15,7 @@ from recollectd.memory.memories.fetching import Found, found_among, told, told_b
 from recollectd.memory.memories.heads import decode_body, decode_head, memory_key
 from recollectd.memory.state.events import unpack_version
 from recollectd.protocol import errors, limits
+from recollectd.protocol.messages import erasing
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.connection import Counted
 from recollectd.protocol.messages.fields import Kind
@@ -139,6 +140,25 @@ class Count(ReadOperation[messages.MemoryCount]):
             count += sum(map(matching.matches, found))
             at += len(found)
         return Counted(count, walked.cursor, matching.valid_until)
+
+
+class EraseDeleted(ReadOperation[erasing.Erase]):
+    """Asks the views to erase what they know to be deleted."""
+
+    __slots__ = ()
+
+    def __init__(self, request: erasing.Erase) -> None:
+        super().__init__(request)
+        self.keys = None
+
+    def read(self, view: View) -> Reading:
+        """Ask once all that was applied before is known to the views; do not wait for it."""
+        yield from ()
+        assert view.memories is not None
+        if not self.request.ask:
+            return view.memories.erasing.state
+        view.memories.catch_up()
+        return view.memories.erasing.ask()
 
 
 class History(ReadOperation[messages.MemoryHistory]):

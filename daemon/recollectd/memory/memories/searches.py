@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import structs
 
+from recollectd._native.checksum import xxh64
 from recollectd.memory import cursors
 from recollectd.memory.kind import Fetch, Reading, ReadOperation, Rows, View
 from recollectd.memory.memories import filters
@@ -32,7 +33,7 @@ class SearchMemories(ReadOperation[messages.MemorySearch]):
         check_search(request)
         filters.parse(request.filter)
         unpaged = structs.replace(request, cursor=b"", limit=1)
-        self._query = cursors.query_digest("search", table.encode(unpaged))
+        self._query = cursors.query_digest("search", xxh64(table.encode(unpaged)))
 
     def read(self, view: View) -> Reading:
         """Search, skip the pages given before, tell the next one."""
@@ -64,7 +65,7 @@ def _result(candidate: Candidate, search: Search, *, explain: bool) -> messages.
     return messages.MemoryResult(
         memory,
         candidate.score,
-        tuple(candidate.details),
+        candidate.details(),
         candidate.recency,
         candidate.importance,
         candidate.speaker,

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final
 
 from recollectd.memory.kind import Fetch, Rows, View
 from recollectd.memory.memories import filters, fusion, spaces
 from recollectd.memory.memories.checks import check_dimensions, check_vectors
-from recollectd.memory.memories.documents import FIELDS
+from recollectd.memory.memories.documents import FIELDS, OWN
 from recollectd.memory.memories.fetching import Found, found_among
+from recollectd.memory.memories.filters import Predicate
 from recollectd.memory.memories.fusion import Arm, Candidate
-from recollectd.memory.memories.heads import decode_head
+from recollectd.memory.memories.standing import Allowed
 from recollectd.memory.memories.views import MemoryViews
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages.fields import Kind
 from recollectd.protocol.messages.memories import KEYWORD_WEIGHT_DEFAULT, MemorySearch
-from recollectd.storage.keyspace import Family, after_prefix, kind_prefix, namespace_bytes, namespace_end, text_bytes
+from recollectd.storage.keyspace import kind_prefix, namespace_bytes, text_bytes
 from recollectd.storage.vectors.errors import SpaceRebuilding, SpaceUnknown
 
 KEYWORD: Final = "keyword"
 MODES: Final = ("", KEYWORD, "vector", "hybrid")
 # So many of an arm's best are looked at; the scores of its worst there count as 0.
 LOOKED_AT: Final = 400
-# Namespaces up to this size are filtered before the search, larger ones behind it, in ever larger helpings.
+EXPANSION: Final = "expansion"
+# Of so many first results the words are looked for in the others.
+EXPANDED_FROM: Final = 5
+# In namespaces up to this size a filter is asked of all memories before the search. In larger ones up to the second
+# size that is done as soon as an arm's best are not allowed by it often enough; in still larger ones results are
+# filtered, in ever larger helpings.
 FILTERED_BEFORE_MAX: Final = 20_000
+FILTERED_MAX: Final = 250_000
+# Keywords look at the allowed alone where they are so few; else results are held against them.
+ALLOWED_FEW_MAX: Final = 5_000
 _HELPING_GROWTH: Final = 4
 _HELPING_MAX: Final = 100_000
 _STEP: Final = 512
@@ -70,44 +79,84 @@ class Search:
         self._scope = namespace_bytes(request.namespace)
         self._prefix = kind_prefix(Kind.MEMORY, request.namespace)
         self._found: dict[bytes, Found | None] = {}
-        self._allowed: list[bytes] | None = None
+        self._allowed: Allowed | None = None
+
+    @property
+    def _plain(self) -> bool:
+        """Whether one arm alone decides, so that its best are the results, with its own scores."""
+        request = self._request
+        keywords = bool(request.text) and request.mode != "vector"
+        spaces_asked = len(request.vectors or {}) if request.mode != KEYWORD else 0
+        factors = request.recency_half_life_us or request.importance_weight or request.diversity
+        beside = request.neighbours or ((request.speaker or request.expansion) and request.text)
+        return keywords + spaces_asked == 1 and not factors and not beside
 
     def run(self, wanted: int) -> Generator[Fetch, Rows, list[tuple[bytes, Candidate]]]:
-        """Return results in order, best first."""
+        """Return results in order, best first: more than are wanted, if there are."""
         request = self._request
         self._views.catch_up()
+        looked_at = wanted + 1 if self._plain else max(LOOKED_AT, wanted)
         if self._predicate is not None:
-            yield from self._filter_before()
+            yield from self._filter_before(self._predicate)
         arms: list[Arm] = []
         weights = request.weights or {}
         if request.text and request.mode != "vector":
             weight = weights.get(KEYWORD, KEYWORD_WEIGHT_DEFAULT)
-            arms.append(Arm(KEYWORD, weight, (yield from self._look(self._keywords, wanted))))
+            arms.append(Arm(KEYWORD, weight, (yield from self._look(self._keywords, looked_at))))
         if request.vectors and request.mode != KEYWORD:
             for name, vector in request.vectors.items():
                 ask = yield from self._vectors(name, vector)
-                arms.append(Arm(name, weights.get(name, 1.0), (yield from self._look(ask, wanted))))
-        known = {key: found for key, found in self._found.items() if found is not None}
-        candidates = fusion.fuse(arms, known)
+                arms.append(Arm(name, weights.get(name, 1.0), (yield from self._look(ask, looked_at))))
+        if self._plain:
+            return fusion.as_they_are(arms[0], self._found, request.min_score)
+        candidates = fusion.fuse(arms, self._found)
         fusion.apply_factors(candidates, request, self._view.time if request.as_of is None else request.as_of)
+        if request.expansion and request.text and request.mode != "vector":
+            self._expand(candidates)
         return fusion.ordered(candidates, request, wanted)
 
+    def _expand(self, candidates: Mapping[bytes, Candidate]) -> None:
+        """Let results count more that share words with the first ones: what a question is about is said in several
+        places, in words that the question does not have (pseudo relevance feedback; Rocchio 1971)."""
+        request = self._request
+        first = fusion.best_of(candidates, EXPANDED_FROM)
+        prefix = self._prefix
+        hits = self._views.keywords.search_alike(
+            self._scope,
+            [candidate.found.subject.said for _, candidate in first],
+            query=request.text,
+            weights={OWN: 1.0},
+            among=[key[len(prefix) :] for key in candidates],
+        )
+        arm = Arm(EXPANSION, request.expansion, [(prefix + record_id, score) for record_id, score in hits])
+        fusion.expand(candidates, arm)
+
     def _keywords(self, limit: int) -> Hits:
+        allowed = None if self._allowed is None else self._allowed.record_ids
+        if allowed is not None and len(allowed) > ALLOWED_FEW_MAX:
+            allowed = None  # `_look` holds the results against them: cheaper than telling the index of so many
         weights = dict.fromkeys(FIELDS, 1.0)
         return self._views.keywords.search(
-            self._scope, self._request.text, weights=weights, limit=limit, allowed=self._allowed
+            self._scope, self._request.text, weights=weights, limit=limit, allowed=allowed
         )
 
     def _vectors(self, name: str, vector: bytes) -> Generator[Fetch, Rows, Callable[[int], Hits]]:
         """Return what asks the vector view for the nearest in a space, which an alias may name."""
         field = f"vectors[{name!r}]"
-        space, head = yield from spaces.fetch_space(self._request.namespace, name, field)
+        known = self._views.known_spaces
+        place, since = (self._scope, name), known.changes
+        told = known.get(place)
+        if told is None:
+            told = yield from spaces.fetch_space(self._request.namespace, name, field)
+            known.keep(place, told, since)
+        space, head = told
         check_dimensions(vector, head, field)
 
         def ask(limit: int) -> Hits:
             exact = self._request.exact or limit > LOOKED_AT
+            allowed = None if self._allowed is None else self._allowed.selection
             try:
-                return self._views.vectors.search(self._scope, space, vector, limit, self._allowed, exact)
+                return self._views.vectors.search(self._scope, space, vector, limit, allowed, exact)
             except SpaceUnknown:
                 return ()  # dropped a moment ago
             except SpaceRebuilding as error:
@@ -115,26 +164,45 @@ class Search:
 
         return ask
 
-    def _look(self, ask: Callable[[int], Hits], wanted: int) -> Generator[Fetch, Rows, Hits]:
+    def _look(self, ask: Callable[[int], Hits], enough: int) -> Generator[Fetch, Rows, Hits]:
         """Return an arm's best among the memories that count, in ever larger helpings until there are enough."""
-        enough = limit = max(LOOKED_AT, wanted)
+        limit = enough
+        prefix, found = self._prefix, self._found
         while True:
-            hits = [(self._prefix + record_id, score) for record_id, score in ask(limit)]
-            yield from self._fetch(key for key, _ in hits)
-            counting = [hit for hit in hits if self._found[hit[0]] is not None]
+            hits = ask(limit)
+            keyed = [(prefix + record_id, score) for record_id, score in hits if self._may_count(record_id)]
+            yield from self._learn([key for key, _ in keyed if key not in found])
+            counting = [hit for hit in keyed if found[hit[0]] is not None]
             if len(counting) >= enough or len(hits) < limit or limit >= _HELPING_MAX:
                 return counting[:enough]
-            limit = min(_HELPING_MAX, limit * _HELPING_GROWTH)
+            if not (yield from self._filter_late()):
+                limit = min(_HELPING_MAX, limit * _HELPING_GROWTH)
 
-    def _fetch(self, keys: Iterable[bytes]) -> Generator[Fetch, Rows, None]:
-        """Learn of memories whether they count."""
-        missing = [key for key in keys if key not in self._found]
-        at = 0
-        while at < len(missing):
-            found = yield from found_among(missing[at : at + _STEP], self._view)
-            for key, each in zip(missing[at:], found, strict=False):  # `found` is of the first keys
-                self._found[key] = each if each is not None and self._counts(each) else None
-            at += len(found)
+    def _may_count(self, record_id: bytes) -> bool:
+        return self._allowed is None or record_id in self._allowed.record_ids
+
+    def _learn(self, keys: list[bytes]) -> Generator[Fetch, Rows, None]:
+        """Learn of memories whether they count: of those that searches know already at once, of others from rows."""
+        known, time = self._views.known, self._view.time
+        missing: list[bytes] = []
+        for key in keys:
+            each = known.get(key)
+            if each is None:
+                missing.append(key)
+            else:
+                self._found[key] = each if each.subject.head.alive(time) and self._counts(each) else None
+        known.count(len(keys) - len(missing), len(missing))
+        if not missing:
+            return
+        with known.learning() as learnt:
+            at = 0
+            while at < len(missing):
+                found = yield from found_among(missing[at : at + _STEP], self._view)
+                for key, each in zip(missing[at:], found, strict=False):  # `found` is of the first keys
+                    self._found[key] = each if each is not None and self._counts(each) else None
+                    if each is not None:
+                        learnt.append(each)
+                at += len(found)
 
     def _counts(self, found: Found) -> bool:
         head, body, as_of = found.subject.head, found.subject.body, self._request.as_of
@@ -147,17 +215,22 @@ class Search:
             return False
         return self._predicate is None or self._predicate(found.subject)
 
-    def _filter_before(self) -> Generator[Fetch, Rows, None]:
-        """In a small namespace, learn of all memories whether they count, and let the arms look at those alone."""
-        start, stop = self._prefix, after_prefix(self._prefix)
-        keys: list[bytes] = []
-        while step := self._view.walk(Family.HEADS, start, stop, keys_max=_STEP):
-            keys += [key for key, row in step if not decode_head(row).deleted]
-            start = step[-1][0] + b"\0"
-            if len(keys) > FILTERED_BEFORE_MAX:
-                return
-        yield from self._fetch(keys)
-        self._allowed = [key[namespace_end(key) :] for key in keys if self._found[key] is not None]
+    def _filter_before(self, predicate: Predicate) -> Generator[Fetch, Rows, None]:
+        """Let the arms look at the allowed memories alone, if those are known, or quickly learnt."""
+        standing, text = self._views.standing, self._request.filter
+        self._allowed = yield from standing.find(self._prefix, text, self._view)
+        if self._allowed is None and self._views.keywords.count(self._scope) <= FILTERED_BEFORE_MAX:
+            self._allowed = yield from standing.make(self._prefix, text, predicate, self._view)
+
+    def _filter_late(self) -> Generator[Fetch, Rows, bool]:
+        """Learn which memories are allowed after all, where a filter turns out to be strict; whether that is new."""
+        if self._predicate is None or self._allowed is not None:
+            return False
+        if self._views.keywords.count(self._scope) > FILTERED_MAX:
+            return False
+        request = self._request
+        self._allowed = yield from self._views.standing.make(self._prefix, request.filter, self._predicate, self._view)
+        return True
 
     def highlights(self, found: Found) -> tuple[tuple[int, int], ...]:
         """Return where a memory's text has words of the query."""

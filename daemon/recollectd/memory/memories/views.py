@@ -20,12 +20,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from msgspec import structs
+
 from recollectd.memory.kind import Fetch, Rows, WriteOperation
 from recollectd.memory.memories import indexing
 from recollectd.memory.memories.documents import FIELDS
+from recollectd.memory.memories.erasing import Erasing
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.heads import decode_space
 from recollectd.memory.memories.indexing import Spaces, scope_of
+from recollectd.memory.memories.known import KnownMemories, KnownSpaces
+from recollectd.memory.memories.standing import StandingFilters
+from recollectd.memory.memories.view_options import DEFAULT_VIEW_OPTIONS, ViewOptions
 from recollectd.protocol import errors
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.engine import Engine
@@ -62,14 +68,18 @@ _STEP: Final = 256
 _WALK_ROWS: Final = 1_000
 _WAITING_MAX: Final = 200_000
 _BUSY_RETRY_MS: Final = 50
+KEYWORD_BYTES_MAX: Final = 256 << 20
 
 
 class MemoryViews:
     """Keywords and vectors of all memories. Made by `open_views`; fatal: told what the views cannot go on after."""
 
-    def __init__(self, engine: Engine, keywords: Keywords, vectors: VectorView) -> None:
+    def __init__(self, engine: Engine, keywords: Keywords, vectors: VectorView, options: ViewOptions) -> None:
         self.keywords = keywords
         self.vectors = vectors
+        self.known = KnownMemories(options.known_bytes_max - options.known_bytes_max // 4)
+        self.known_spaces = KnownSpaces()
+        self.standing = StandingFilters(options.known_bytes_max // 4)
         self.fatal: Callable[[BaseException], None] = _raise
         self._engine = engine
         self._spaces: Spaces = {}
@@ -77,10 +87,16 @@ class MemoryViews:
         self._waiting: list[tuple[int, bytes]] = []
         self._noted_seq = self._told_seq = engine.applied_seq
         self._trimmed_seq = 0
-        self._pressed: Pressure | None = None
+        # Spaces that should be given no more vectors; whether anything stands against a write of memories.
+        self._pressed: frozenset[tuple[bytes, str]] = frozenset()
+        self._strained = False
         self._ending = False
         self._telling = threading.Thread(target=self._guarded, args=(self._tell,), name="memory-views", daemon=True)
         self._keeping = threading.Thread(target=self._guarded, args=(self._keep,), name="memory-files", daemon=True)
+        self.erasing = Erasing(self.compact, lambda: self._told_seq, options.erase_interval_s)
+        self._erasing = threading.Thread(
+            target=self._guarded, args=(self.erasing.run,), name="memory-erasing", daemon=True
+        )
         self._work = threading.Event()
 
     # -- following the journal -------------------------------------------------------------------------------------
@@ -109,29 +125,41 @@ class MemoryViews:
 
     def refuse(self, operation: WriteOperation[Any]) -> errors.Busy | None:
         """Return why a write of memories should wait, if so."""
+        if not self._strained and len(self._waiting) <= _WAITING_MAX:
+            return None
         if operation.frees or not any(key[:1] in _FOLLOWED for key in operation.keys or (_MEMORY,)):
             return None
         if len(self._waiting) > _WAITING_MAX or self.keywords.pressure >= 1:
             return errors.Busy("memories come faster than they can be indexed", retry_after_ms=_BUSY_RETRY_MS)
-        pressed = self._pressed
+        # Looked at anew each time: while writes are refused, nothing is told, and merges go on.
+        pressed = self._vector_pressure(self._pressed)
+        self._strained = pressed is not None
         return None if pressed is None else errors.Busy(pressed.reason, retry_after_ms=pressed.retry_after_ms)
+
+    def _vector_pressure(self, spaces: Iterable[tuple[bytes, str]]) -> Pressure | None:
+        pressures = (self.vectors.pressure(scope, name) for scope, name in spaces)
+        return next((pressure for pressure in pressures if pressure is not None), None)
 
     def start(self) -> None:
         """Begin to follow."""
         self._telling.start()
         self._keeping.start()
+        self._erasing.start()
 
     def close(self) -> None:
         """End both threads, make everything durable."""
         with self._state:
             self._ending = True
             self._state.notify_all()
+        self.erasing.end()
         self._work.set()
         if self._telling.is_alive():
             self._telling.join()
             self._keeping.join()
             self.checkpoint()
-        self.vectors.close()
+        self.vectors.close()  # ends what is being built
+        if self._erasing.is_alive():
+            self._erasing.join()
 
     def _guarded(self, run: Callable[[], None]) -> None:
         try:
@@ -145,23 +173,35 @@ class MemoryViews:
                 self._state.wait_for(lambda: self._waiting or self._ending)
                 if self._ending:
                     return
-                step = _whole_commits(self._waiting)
+            self.tell_waiting()
+            self._work.set()
+
+    def tell_waiting(self) -> None:
+        """Tell the views the first of what waits, if anything does."""
+        with self._state:
+            step = _whole_commits(self._waiting)
+        if step:
             self.tell(step)
             with self._state:
                 del self._waiting[: len(step)]
                 self._told_seq = step[-1][0]
                 self._state.notify_all()
-            self._work.set()
 
     def tell(self, step: Sequence[tuple[int, bytes]]) -> None:
         """Tell the views what whole commits changed."""
         seq = step[-1][0]
-        changes = _finish(indexing.index([key for _, key in step], self._spaces), self._engine)
+        keys = [key for _, key in step]
+        self.known.forget(keys)
+        self.standing.note(keys)
+        if any(key[0] == Kind.VECTOR_SPACE for key in keys):
+            self.known_spaces.forget()
+        changes = _finish(indexing.index(keys, self._spaces), self._engine)
         self.vectors.apply(seq, changes.vectors)
         self.keywords.apply(seq, changes.keywords)
         touched = {(change.scope, change.space) for change in changes.vectors}
-        pressures = (self.vectors.pressure(scope, name) for scope, name in touched)
-        self._pressed = next((pressure for pressure in pressures if pressure is not None), None)
+        pressed = {each for each in (*touched, *self._pressed) if self._vector_pressure((each,)) is not None}
+        self._pressed = frozenset(pressed)
+        self._strained = bool(pressed) or self.keywords.pressure >= 1
 
     # -- what is durable -------------------------------------------------------------------------------------------
 
@@ -190,6 +230,7 @@ class MemoryViews:
 
     def compact(self) -> None:
         """Leave no byte of a deleted memory in the files. On a worker thread."""
+        self.standing.clear()
         self.keywords.compact()
         self.vectors.compact()
 
@@ -217,6 +258,15 @@ class MemoryViews:
             "waiting": len(self._waiting),
             "told_seq": self._told_seq,
             "durable_seq": self.durable_seq,
+            "known": {
+                "memories": len(self.known),
+                "bytes": self.known.memory_bytes,
+                "hits": self.known.hits,
+                "misses": self.known.misses,
+                "filters": len(self.standing),
+                "filter_bytes": self.standing.memory_bytes,
+            },
+            "erasing": structs.asdict(self.erasing.state),
             "keywords": keywords,
             "vectors": self.vectors.statistics(),
         }
@@ -262,20 +312,24 @@ class MemoryViews:
                 yield found.key[namespace_end(found.key) :], vector.components
 
 
-def open_views(folder: Path, engine: Engine) -> MemoryViews:
+def open_views(folder: Path, engine: Engine, options: ViewOptions = DEFAULT_VIEW_OPTIONS) -> MemoryViews:
     """Open the views in a data folder, or make them, and bring them up to what is applied. Raises OSError."""
     row = engine.get_many(Family.META, (CHANGES_TRIMMED_KEY,))[0]
     trimmed = 0 if row is None else unpack_number(row)
-    options = KeywordOptions(fields=FIELDS)
+    keyword_options = KeywordOptions(
+        fields=FIELDS,
+        delta_bytes_wanted=options.keyword_flush_bytes,
+        delta_bytes_max=max(KEYWORD_BYTES_MAX, 2 * options.keyword_flush_bytes),
+    )
     try:
-        keywords = open_keywords(folder / KEYWORDS_NAME, options)
+        keywords = open_keywords(folder / KEYWORDS_NAME, keyword_options)
         if keywords.durable_seq < trimmed:
             raise KeywordsOutdated(f"durable up to {keywords.durable_seq}, changes are known from {trimmed + 1} on")
     except (KeywordsDamaged, KeywordsOutdated) as error:
         log.warning("the keyword view is made anew from the records: %s", error)
-        keywords = rebuild_keywords(folder / KEYWORDS_NAME, engine.applied_seq, _all_documents(engine), options)
-    vectors = VectorView(folder / VECTORS_NAME)
-    views = MemoryViews(engine, keywords, vectors)
+        keywords = rebuild_keywords(folder / KEYWORDS_NAME, engine.applied_seq, _all_documents(engine), keyword_options)
+    vectors = VectorView(folder / VECTORS_NAME, options.vectors)
+    views = MemoryViews(engine, keywords, vectors, options)
     views.come_up(rebuild_vectors=vectors.durable_seq < trimmed)
     return views
 

@@ -305,6 +305,7 @@ class SpaceAlias(Write, frozen=True, tag=115):
 KEYWORD_WEIGHT_DEFAULT: Final = 3.0
 NEIGHBOURS_DEFAULT: Final = 0.15
 SPEAKER_DEFAULT: Final = 0.3
+EXPANSION_DEFAULT: Final = 0.3
 
 
 class MemorySearch(Request, frozen=True, tag=105):
@@ -324,7 +325,7 @@ class MemorySearch(Request, frozen=True, tag=105):
     limit: Annotated[int, Meta(ge=1, le=limits.SEARCH_RESULTS_MAX, description="results of one page")] = 10
     mode: Annotated[str, Meta(description="`keyword`, `vector`, `hybrid`, or empty")] = ""
     as_of: OptionalTime = None
-    min_score: Annotated[float, Meta(description="only results with at least this score")] = 0.0
+    min_score: Annotated[float, Meta(description="only results with at least this score; 0: any")] = 0.0
     hidden: Hidden = False
     exact: Annotated[bool, Meta(description="compare with every vector instead of asking a graph")] = False
     explain: Annotated[bool, Meta(description="with the details of every score")] = False
@@ -344,6 +345,9 @@ class MemorySearch(Request, frozen=True, tag=105):
         float, Meta(ge=0, le=4, description="how much more counts what is said by whom the words name; 0: off")
     ] = SPEAKER_DEFAULT
     cursor: Cursor = b""
+    expansion: Annotated[float, Meta(ge=0, le=4, description="what words of first results add; 0: off")] = (
+        EXPANSION_DEFAULT
+    )
 
 
 class ScoreDetail(Part, frozen=True):
@@ -360,7 +364,10 @@ class MemoryResult(Part, frozen=True):
     """One result."""
 
     memory: Annotated[Memory, Meta(description="what was found")]
-    score: Annotated[float, Meta(description="what results are ordered by, descending")]
+    score: Annotated[
+        float,
+        Meta(description="what results are ordered by, descending; of one arm with nothing beside it, the arm's own"),
+    ]
     details: Annotated[tuple[ScoreDetail, ...], Meta(description="of every arm that found it, if asked for")] = ()
     recency: Annotated[float, Meta(description="the factor of age; 1 where it is off")] = 1.0
     importance: Annotated[float, Meta(description="the factor of importance; 1 where it is off")] = 1.0

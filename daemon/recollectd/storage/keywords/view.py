@@ -44,6 +44,9 @@ from recollectd.storage.keywords.options import (
 from recollectd.storage.keywords.planning import next_merge
 
 _FILL_DOCUMENTS: Final = 256
+ALIKE_TERMS_MAX: Final = 200
+# Words that a larger share of a scope's documents has say little about what they have in common.
+RARE_SHARE: Final = 0.05
 
 
 class Keywords:
@@ -124,8 +127,34 @@ class Keywords:
         scoring.check()
         terms = self._analyser(scope).query(query)
         chosen = None if allowed is None else tuple(allowed)
+        return self._find(scope, terms, shares, limit, scoring, chosen)
+
+    def search_alike(
+        self, scope: bytes, texts: Iterable[str], *, query: str, weights: Mapping[str, float], among: Collection[bytes]
+    ) -> list[Hit]:
+        """Return the documents among those given that have words of texts, but for the query's, the best first.
+
+        Of the first ALIKE_TERMS_MAX different words those count that are rare, but in more than one document of the
+        scope. Raises KeywordsDamaged.
+        """
+        analysed = self._analyser(scope)
+        known = set(analysed.query(query))
+        terms = list(dict.fromkeys(term for text in texts for term in analysed.query(text) if term not in known))
+        shares = [(self._field(name), self._weight(name, weight)) for name, weight in weights.items()]
+        return self._find(scope, terms[:ALIKE_TERMS_MAX], shares, len(among), DEFAULT_SCORING, tuple(among), RARE_SHARE)
+
+    def _find(
+        self,
+        scope: bytes,
+        terms: list[bytes],
+        shares: list[tuple[int, float]],
+        limit: int,
+        scoring: Scoring,
+        among: tuple[bytes, ...] | None,
+        rare_share: float = 0.0,
+    ) -> list[Hit]:
         try:
-            found = self._index.search(scope, terms, shares, limit, scoring.k1, scoring.b, chosen)
+            found = self._index.search(scope, terms, shares, limit, scoring.k1, scoring.b, among, rare_share)
         except ValueError as error:
             raise KeywordsDamaged(f"{self._files.folder}: {error}") from error
         return [Hit(record_id, score) for record_id, score in found]
@@ -139,6 +168,10 @@ class Keywords:
         if not WEIGHT_MIN <= weight <= WEIGHT_MAX:
             raise errors.InvalidArgument(f"the weight of {name} is {WEIGHT_MIN:g} to {WEIGHT_MAX:g}", field="weights")
         return float(weight)
+
+    def count(self, scope: bytes) -> int:
+        """Return how many documents a scope has."""
+        return self._index.documents(scope)
 
     def highlights(self, scope: bytes, query: str, text: str) -> list[Span]:
         """Return where a text has terms of a query, analysed as the scope's documents are."""

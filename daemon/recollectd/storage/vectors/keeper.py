@@ -11,12 +11,16 @@ logger: Final = logging.getLogger(__name__)
 
 # After a failed merge (a full disk, say) the next attempt waits so long.
 FAILURE_PAUSE_S: Final = 10.0
+# So often it is looked whether anything has changed since the look before.
+QUIET_S: Final = 5.0
 
 
 class Keeper:
-    """step: does one thing that is due and says whether there was one. stop: makes a step that is under way end."""
+    """step: does one thing that is due and says whether there was one; it is told whether it was quiet for a while, so
+    that things may be done that were not worth it before. stop: makes a step that is under way end.
+    """
 
-    def __init__(self, step: Callable[[], bool], stop: Callable[[], None]) -> None:
+    def __init__(self, step: Callable[[bool], bool], stop: Callable[[], None]) -> None:
         self._step = step
         self._stop = stop
         self._wake = threading.Event()
@@ -38,10 +42,10 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            self._wake.wait()
+            quiet = not self._wake.wait(QUIET_S)
             self._wake.clear()
             try:
-                while not self._closing.is_set() and self._step():
+                while not self._closing.is_set() and self._step(quiet):
                     pass
             except Exception:
                 if self._closing.is_set():

@@ -48,6 +48,14 @@ def is_due(space: Space, options: VectorOptions) -> bool:
     return delta.count >= options.flush_rows or waste > max(options.flush_rows, delta.live) or worn
 
 
+def is_left(space: Space, options: VectorOptions) -> bool:
+    """Whether a space that is searched by graphs has rows beside them and has not changed since it was asked before."""
+    asked, space.asked_seq = space.asked_seq, space.changed_seq
+    if space.damaged or space.active.count < options.quiet_rows_min or space.live <= options.exact_rows_max:
+        return False
+    return asked == space.changed_seq
+
+
 def plan(space: Space, options: VectorOptions) -> Plan:
     """Return how a space is merged best."""
     if not space.segments:

@@ -10,6 +10,7 @@ class VectorOptions:
     """Rows are vectors; bytes are of memory or files as each says.
 
     flush_rows: a delta of so many rows is made a segment. Fewer: faster searches under writes, more work of merging.
+    quiet_rows_min: so many rows are made a segment when the space has not changed for some seconds.
     delta_rows_max: at so many rows not yet in a segment, writes to the space are answered BUSY.
     delta_bytes_max: the same for the memory of all spaces' deltas together.
     exact_rows_max: a space of at most so many live rows is always searched exactly.
@@ -23,10 +24,12 @@ class VectorOptions:
     graph_bytes_max: the part of the page cache that graphs may fill; 0: unlimited. Those that do not fit are read
     without read-ahead, which is slow and does not push out the rest.
     dump_files_max: at so many files of deltas all are written as one.
-    recall_interval: every how many approximate searches one is asked again exactly; 0: never.
+    recall_interval: every how many approximate searches one is asked again exactly, in spaces of up to 20,000 rows, and
+    more seldom in larger ones; 0: never.
     """
 
     flush_rows: int = 16_384
+    quiet_rows_min: int = 1_024
     delta_rows_max: int = 131_072
     delta_bytes_max: int = 1 << 30
     exact_rows_max: int = 10_000

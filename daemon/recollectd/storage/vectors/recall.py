@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from recollectd.storage.vectors.searching import Found, Query, search
 from recollectd.storage.vectors.selection import Located
 from recollectd.storage.vectors.space import Snapshot
+
+# In spaces with more rows samples are taken that much more seldom.
+INTERVAL_ROWS: Final = 10_000
 
 
 class _Sample(NamedTuple):
@@ -30,6 +33,7 @@ class RecallMonitor:
         self.sampled = 0
         self._wanted = 0
         self._matched = 0
+        self._passed = 0
 
     @property
     def recall(self) -> float | None:
@@ -43,8 +47,12 @@ class RecallMonitor:
             if found.exact:
                 return False
             self.approximate += 1
-            if not self._interval or self.approximate % self._interval or self._pending is not None:
+            self._passed += 1
+            # Asking exactly costs as the rows are many: what it adds to a search shall not.
+            interval = self._interval * max(1, snapshot.live // INTERVAL_ROWS)
+            if not interval or self._passed < interval or self._pending is not None:
                 return False
+            self._passed = 0
             self._pending = _Sample(query, snapshot, limit, located, found)
             return True
 

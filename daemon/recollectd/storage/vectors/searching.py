@@ -102,7 +102,8 @@ def _by_graph(query: Query, snapshot: Snapshot, wanted: int, located: Located | 
         scan = query.scan(snapshot.seq)
         for number, segment in enumerate(snapshot.segments):
             _add_segment(query, scan, segment, fetches[number], located.rows[number] if located is not None else None)
-        for at, delta in enumerate(snapshot.deltas, len(snapshot.segments)):
+        deltas = snapshot.deltas if snapshot.deltas[-1].count else snapshot.deltas[:-1]
+        for at, delta in enumerate(deltas, len(snapshot.segments)):
             _add_delta(query, scan, delta, located.rows[at] if located is not None else None)
         hits = scan.run(wanted, max(COARSE_FACTOR * wanted, 64))
         short = [

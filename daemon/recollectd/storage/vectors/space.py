@@ -61,6 +61,7 @@ class Space:
         self.lock = threading.Lock()
         self.version = 0
         self.changed_seq = 0
+        self.asked_seq = -1
         self.dumped_seq = 0
         self.rebuilt_seq = 0
         self.rebuild_saved = True

@@ -20,7 +20,7 @@ from recollectd.storage.vectors.durability import Durability
 from recollectd.storage.vectors.errors import SpaceUnknown
 from recollectd.storage.vectors.keeper import Keeper
 from recollectd.storage.vectors.manifest import SpaceEntry
-from recollectd.storage.vectors.merging import Plan, has_remains, is_due, merge, plan, plan_whole
+from recollectd.storage.vectors.merging import Plan, has_remains, is_due, is_left, merge, plan, plan_whole
 from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.pressure import MergeClock, Pressure
 from recollectd.storage.vectors.recall import RecallMonitor
@@ -224,10 +224,15 @@ class VectorView:
             self._wake()
         found.end_rebuild()
 
-    def maintain(self) -> bool:
-        """Do one thing that is due; False when nothing is. What goes wrong is raised and changes nothing."""
+    def maintain(self, quiet: bool = False) -> bool:
+        """Do one thing that is due; False when nothing is. What goes wrong is raised and changes nothing.
+
+        quiet: what did not change since it was called like this before is merged though it is small.
+        """
         with self._merging:
             due = next((space for space in self._all() if is_due(space, self.options)), None)
+            if due is None and quiet:
+                due = next((space for space in self._all() if is_left(space, self.options)), None)
             if due is None and self._delta_bytes > self.options.delta_bytes_max * CROWDED_SHARE:
                 due = max(self._all(), key=lambda space: space.delta_bytes)
             if due is not None:

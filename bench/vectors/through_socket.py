@@ -1,0 +1,220 @@
+"""The same vectors as memories of a daemon: what a search costs it, the socket and the record included.
+
+A memory of one word for each vector, with a number from 0 to 99 as metadata, added by the public client; then searches
+by vector alone for ten memories, sent as frames, so that no client is measured along. The daemon searches its graphs
+as far as recall@10 of .95 needs (`server.vector_effort`); CPU time is that of the whole process, in rounds that
+alternate with those of the peers.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from bench.latency import percentiles
+from bench.process import DaemonProcess
+from bench.report import Report
+from bench.vectors.data import NEAREST, Data, Floats, nearest, recall
+from bench.vectors.engines import Engine, cpu_us
+from bench.wire import Connection, failure
+from recollectd.client import Client, NewMemory
+from recollectd.protocol import errors, table
+from recollectd.protocol.frames import RequestHeader, pack_request
+from recollectd.protocol.messages.memories import MemoryResults, MemorySearch
+from recollectd.storage.vectors.options import VectorOptions
+
+NAMESPACE: Final = "vectors"
+SPACE: Final = "texts"
+BATCH: Final = 250
+IN_FLIGHT: Final = (1, 8)
+ROUNDS: Final = 3
+FILTERS: Final = (50, 10, 1)
+FILTER_QUERIES: Final = 200
+BURST_BATCH: Final = 50
+BURST_PER_S: Final = 6_000
+SEARCH_PAUSE_S: Final = 0.005
+
+
+class Asked:
+    """Searches over one raw connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def ask(self, queries: Floats, in_flight: int = 1, filter: str = "") -> list[list[int]]:
+        """Return the rows that searches find, of which so many are under way at a time."""
+        bodies = [table.encode(request_of(query, filter)) for query in queries]
+        found: dict[int, list[int]] = {}
+        ids: list[int] = []
+        for body in bodies:
+            if len(ids) - len(found) >= in_flight:
+                self._take(found)
+            ids.append(self._connection.next_id())
+            self._connection.send(pack_request(RequestHeader(ids[-1], 0, 0, 0, 0, 0), body))
+        while len(found) < len(ids):
+            self._take(found)
+        return [found[request_id] for request_id in ids]
+
+    def _take(self, found: dict[int, list[int]]) -> None:
+        reply = self._connection.receive()
+        decoded = reply.decode()
+        if refused := failure(decoded):
+            raise refused
+        assert isinstance(decoded, MemoryResults)
+        found[reply.request_id] = [int(result.memory.memory_id) for result in decoded.results]
+
+
+def request_of(query: Floats, filter: str = "") -> MemorySearch:
+    """Return a search for the nearest memories alone."""
+    vectors = {SPACE: query.tobytes()}
+    return MemorySearch((NAMESPACE,), vectors=vectors, filter=filter, limit=NEAREST, neighbours=0.0)
+
+
+@contextmanager
+def filled(folder: Path, base: Floats, options: dict[str, object], report: Report) -> Iterator[DaemonProcess]:
+    """A daemon with a memory for each row, all of them merged."""
+    folder.mkdir()
+    with DaemonProcess(folder) as daemon:
+        daemon.start(options)
+        with Client(f"unix://{daemon.socket}", name="bench", timeout=120.0) as client:
+            view = client.with_namespace(NAMESPACE)
+            view.vector_spaces.create(SPACE, base.shape[1], precision="f32")
+            started = time.monotonic()
+            refused = add(client, base, range(len(base)))
+            rate = len(base) / (time.monotonic() - started)
+            case = f"{len(base):,} x {base.shape[1]}"
+            report.add("adds through the socket", case, unit="memories/s", ours=rate)
+            report.add("  answered BUSY", case, unit="times", ours=refused)
+            settle(client)
+            report.add("  until all are in graphs", case, unit="s", ours=time.monotonic() - started)
+        yield daemon
+
+
+def add(client: Client, base: Floats, rows: Sequence[int], per_s: float = 0.0, batch: int = BATCH) -> int:
+    """Add rows as memories, at most so many a second (0: any number); return how often the daemon was busy."""
+    memories = client.with_namespace(NAMESPACE).memories
+    refused, started = 0, time.monotonic()
+    for start in range(0, len(rows), batch):
+        if per_s:
+            time.sleep(max(0.0, started + start / per_s - time.monotonic()))
+        new = [
+            NewMemory("word", str(row), metadata={"share": row % 100}, vectors={SPACE: base[row % len(base)]})
+            for row in rows[start : start + batch]
+        ]
+        while True:
+            try:
+                memories.add_many(new)
+                break
+            except errors.Busy as busy:
+                refused += 1
+                time.sleep((busy.retry_after_ms or 100) / 1_000)
+    return refused
+
+
+def settle(client: Client) -> None:
+    """Wait until no vector waits to be merged, but for a few."""
+    few = VectorOptions().quiet_rows_min
+    while True:
+        figures = client.status()["views"]["memories"]
+        left = figures["waiting"] + figures["vectors"]["delta_rows"]
+        if left < few and not figures["vectors"]["merging_rows"]:
+            return
+        time.sleep(0.1)
+
+
+def compare(daemon: DaemonProcess, data: Data, peers: Sequence[Engine], report: Report, ratio_max: float) -> None:
+    """CPU of the daemon per search beside the peers', at the effort they were given."""
+    case = f"{len(data.base):,} x {data.base.shape[1]}, through the socket"
+    with Connection(daemon.socket) as connection:
+        asked = Asked(connection)
+        report.add("  recall@10 reached", case, ours=recall(asked.ask(data.queries), data.truth), must=">= 0.95")
+        spent: dict[str, list[float]] = {}
+        for _ in range(ROUNDS):
+            for in_flight in IN_FLIGHT:
+                before = daemon.cost()
+                asked.ask(data.queries, in_flight)
+                used_s = daemon.cost().cpu_s - before.cpu_s
+                spent.setdefault(str(in_flight), []).append(used_s / len(data.queries) * 1e6)
+            for peer in peers:
+                spent.setdefault(peer.name, []).append(statistics.fmean(cpu_us(peer, data.queries)))
+        for in_flight in IN_FLIGHT:
+            ours = statistics.median(spent[str(in_flight)])
+            for peer in peers:
+                theirs = statistics.median(spent[peer.name])
+                must = f"<= {theirs * ratio_max:.1f}" if peer.name == "hnswlib" and in_flight == IN_FLIGHT[-1] else None
+                kind = f"{case}, {in_flight} in flight"
+                report.add("server CPU per query", kind, unit="us", ours=ours, theirs=theirs, peer=peer.name, must=must)
+
+
+def filters(daemon: DaemonProcess, data: Data, report: Report) -> None:
+    """Recall of filtered searches in a namespace of more than 20,000 memories."""
+    queries = data.queries[:FILTER_QUERIES]
+    with Connection(daemon.socket) as connection:
+        asked = Asked(connection)
+        for share in FILTERS:
+            case = f"{len(data.base):,} memories, {share} % allowed"
+            allowed = [row % 100 < share for row in range(len(data.base))]
+            truth = nearest(data.base, queries, _flags(allowed))
+            started = time.monotonic()
+            asked.ask(queries[:1], filter=f"metadata.share < {share}")
+            report.add("first filtered search", case, unit="ms", ours=(time.monotonic() - started) * 1e3)
+            before = daemon.cost()
+            found = asked.ask(queries, filter=f"metadata.share < {share}")
+            used_s = daemon.cost().cpu_s - before.cpu_s
+            report.add("recall@10 of filtered searches", case, ours=recall(found, truth), must=">= 0.95")
+            report.add("  server CPU per query", case, unit="us", ours=used_s / len(queries) * 1e6)
+        with Client(f"unix://{daemon.socket}") as client:
+            figures = client.status()["views"]["memories"]["vectors"]
+        report.add("recall told by status", f"{figures['recall_samples']} samples", ours=figures["recall"])
+
+
+def _flags(allowed: list[bool]):  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    return np.array(allowed)
+
+
+def burst(daemon: DaemonProcess, data: Data, count: int, report: Report) -> None:
+    """Add at a steady rate from another process while this one searches."""
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    arguments = (str(daemon.socket), data.base, len(data.base), count, told)
+    adding = context.Process(target=_add_steadily, args=arguments)
+    waited: list[float] = []
+    with Connection(daemon.socket) as connection:
+        asked = Asked(connection)
+        adding.start()
+        told.get()
+        number = 0
+        while told.empty() and adding.is_alive():
+            started = time.perf_counter_ns()
+            asked.ask(data.queries[number % len(data.queries) :][:1])
+            waited.append((time.perf_counter_ns() - started) / 1_000)
+            number += 1
+            time.sleep(SEARCH_PAUSE_S)
+    seconds, refused = told.get()
+    adding.join()
+    case = f"{count:,} memories into {len(data.base):,}, searched meanwhile, through the socket"
+    found = percentiles(waited)
+    report.add("burst of adds", case, unit="memories/s", ours=count / seconds, must=">= 5000")
+    report.add("  answered BUSY", case, unit="times", ours=refused)
+    report.add("  searches meanwhile p50", case, unit="ms", ours=found.p50)
+    report.add("  searches meanwhile p99", case, unit="ms", ours=found.p99, must="< 10")
+    report.add("  searches meanwhile max", case, unit="ms", ours=found.longest)
+    with Client(f"unix://{daemon.socket}") as client:
+        freezes = client.status()["freezes"]
+    report.add("  longest freeze of the loop", freezes["longest_cause"] or case, unit="ms", ours=freezes["longest_ms"])
+
+
+def _add_steadily(socket: str, base: Floats, first: int, count: int, told) -> None:  # type: ignore[no-untyped-def]
+    with Client(f"unix://{socket}", name="burst", timeout=120.0) as client:
+        client.ping()
+        told.put("ready")
+        started = time.monotonic()
+        refused = add(client, base, range(first, first + count), BURST_PER_S, BURST_BATCH)
+        told.put((time.monotonic() - started, refused))

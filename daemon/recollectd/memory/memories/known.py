@@ -1,0 +1,122 @@
+"""Memories that searches have read, decoded, in bounded memory: the next search need not fetch and decode them again.
+
+Whoever reads memories to keep them here opens a `learning` before the first row is fetched. What a commit changes
+meanwhile is noted in every learning that is open, and is not kept; what is kept already goes. Both happen before a
+search that must see the commit begins (`MemoryViews.catch_up`), so what is found here is never older than that.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from recollectd.memory.memories.fetching import Found
+from recollectd.memory.memories.heads import SpaceHead
+
+# Of head, body, key and their places in tables; beside it the text, and metadata as they are and decoded.
+_MEMORY_BYTES: Final = 1_700
+_METADATA_FACTOR: Final = 6
+_SPACES_MAX: Final = 10_000
+
+
+class KnownMemories:
+    """Found memories by record key, the longest known go first. bytes_max: 0 keeps nothing.
+
+    Threads: any may call anything.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.memory_bytes = 0
+        self.hits = 0
+        self.misses = 0
+        self._lock = threading.Lock()
+        self._found: dict[bytes, Found] = {}
+        self._learnings: list[set[bytes]] = []
+        self.get = self._found.get
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def count(self, hits: int, misses: int) -> None:
+        """Note how many memories were found here, and how many were not."""
+        with self._lock:
+            self.hits += hits
+            self.misses += misses
+
+    @contextmanager
+    def learning(self) -> Iterator[list[Found]]:
+        """Give a list to put memories into that are read from now on; they are kept at the end."""
+        learnt: list[Found] = []
+        changed: set[bytes] = set()
+        with self._lock:
+            self._learnings.append(changed)
+        try:
+            yield learnt
+        finally:
+            with self._lock:
+                self._learnings = [each for each in self._learnings if each is not changed]
+                for found in learnt:
+                    if found.key not in changed:
+                        self._keep(found)
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Drop memories that a commit has changed."""
+        with self._lock:
+            for key in keys:
+                found = self._found.pop(key, None)
+                if found is not None:
+                    self.memory_bytes -= weight(found)
+                for changed in self._learnings:
+                    changed.add(key)
+
+    def clear(self) -> None:
+        """Drop all."""
+        with self._lock:
+            self._found.clear()
+            self.memory_bytes = 0
+
+    def _keep(self, found: Found) -> None:
+        needed = weight(found)
+        if found.key in self._found or needed > self.bytes_max:
+            return
+        while self.memory_bytes + needed > self.bytes_max:
+            self.memory_bytes -= weight(self._found.pop(next(iter(self._found))))
+        self._found[found.key] = found
+        self.memory_bytes += needed
+
+
+class KnownSpaces:
+    """Vector spaces by scope and name, or an alias, as searches have read them. Forgotten together: they rarely change.
+
+    changes: how often they were; what was read since is kept.
+    """
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._lock = threading.Lock()
+        self._known: dict[tuple[bytes, str], tuple[str, SpaceHead]] = {}
+        self.get = self._known.get
+
+    def keep(self, place: tuple[bytes, str], space: tuple[str, SpaceHead], since: int) -> None:
+        """Keep what was read, unless some space has changed since then."""
+        with self._lock:
+            if self.changes == since:
+                if len(self._known) >= _SPACES_MAX:
+                    self._known.clear()
+                self._known[place] = space
+
+    def forget(self) -> None:
+        """Drop all: one has changed."""
+        with self._lock:
+            self.changes += 1
+            self._known.clear()
+
+
+def weight(found: Found) -> int:
+    """Return about how many bytes of memory a memory takes, decoded."""
+    body = found.subject.body
+    metadata = 0 if body.metadata is None else memoryview(body.metadata).nbytes
+    return _MEMORY_BYTES + 2 * len(found.key) + len(body.text) + _METADATA_FACTOR * metadata
