@@ -1,7 +1,8 @@
 """The MCP server against the reference, both on stdio with the official client: tools at 5,000 entities, and safety.
 
 Ours answers when the change is synced; the reference when its file was renamed, without a sync. Both do the same work
-turn about. Needs node and npm for the reference; without them its rows are not run.
+turn about, so many calls at a time; before each turn what was written meanwhile is brought to the disk, for ours would
+wait for the reference's unsynced file. Needs node and npm for the reference; without them its rows are not run.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PACKAGE: Final = "@modelcontextprotocol/server-memory@2026.8.31"
 PEER: Final = "server-memory 2026.8.31"
 ENTITIES: Final = 5_000
 CALLS: Final = 200
+TURN_CALLS: Final = 20
 PROCESSES: Final = 8
 WRITES: Final = 20
 
@@ -73,15 +75,17 @@ async def _run(daemon: DaemonProcess, folder: Path, report: Report) -> None:
         opened = {side: await _enter(group, client) for side, client in clients.items()}
         for client, _ in opened.values():
             await _fill(client)
-        for number in range(CALLS):
+        for start in range(0, CALLS, TURN_CALLS):
             for side, (client, _) in opened.items():
-                for tool, words in _calls(number).items():
-                    took = await _timed(client, tool, words)
-                    found.setdefault(tool, {}).setdefault(side, []).append(took)
+                os.sync()
+                for number in range(start, start + TURN_CALLS):
+                    for tool, words in _calls(number).items():
+                        took = await _timed(client, tool, words)
+                        found.setdefault(tool, {}).setdefault(side, []).append(took)
         cpu = {side: await _cpu_ms(client, daemon if side == "ours" else None) for side, (client, _) in opened.items()}
         for _, leave in opened.values():
             leave.set()
-    case = f"{ENTITIES:,} entities, one client"
+    case = f"{ENTITIES:,} entities, one client; fdatasync before reply / file renamed, no sync"
     for tool, sides in found.items():
         theirs = statistics.median(sides["theirs"]) if "theirs" in sides else None
         must = "< 2" if tool == "add_observations" else None

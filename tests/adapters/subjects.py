@@ -11,6 +11,7 @@ from google.adk.errors.input_validation_error import InputValidationError
 from google.adk.events.event import Event
 from google.adk.events.event_actions import EventActions
 from google.genai import types
+from langchain_core.documents import Document
 from langchain_core.exceptions import LangChainException
 from langchain_core.messages import HumanMessage
 from pydantic_ai.conversation import Conversation
@@ -19,7 +20,7 @@ from pydantic_ai.exceptions import UserError as PydanticUserError
 from pydantic_ai.messages import ModelRequest, ModelResponse, ToolCallPart, UserPromptPart
 
 from recollectd.adapters.google_adk import RecollectdSessionService
-from recollectd.adapters.langchain import RecollectdChatMessageHistory, RecollectdStore
+from recollectd.adapters.langchain import RecollectdChatMessageHistory, RecollectdDocumentIndex, RecollectdStore
 from recollectd.adapters.openai_agents import RecollectdSession
 from recollectd.adapters.pydantic_ai import RecollectdConversationStore
 from recollectd.client import Client
@@ -157,10 +158,31 @@ class LangChainStore:
         self.store.mset([(name, ["fine"]), (name + "2", ("a", "tuple"))])
 
 
+class LangChainDocuments:
+    refused: type[Exception] = LangChainException
+    failed: type[Exception] = LangChainException
+
+    def __init__(self, client: Client) -> None:
+        self.index = RecollectdDocumentIndex(client=client)
+
+    def add(self, name: str, text: str) -> None:
+        lines = [*self.texts(name), text]
+        self.index.upsert([Document(id=name, page_content="\n".join(lines), metadata={"lines": len(lines)})])
+
+    def texts(self, name: str) -> list[str]:
+        found = self.index.get([name])
+        return found[0].page_content.splitlines() if found else []
+
+    def spoil(self, name: str) -> None:
+        bad = Document(id=name + "2", page_content="bad", metadata={"bad": object()})
+        self.index.upsert([Document(id=name, page_content="fine"), bad])
+
+
 SUBJECTS: dict[str, type[Subject]] = {
     "openai-agents": OpenAIAgents,
     "google-adk": GoogleAdk,
     "pydantic-ai": PydanticAI,
     "langchain-history": LangChainHistory,
     "langchain-store": LangChainStore,
+    "langchain-documents": LangChainDocuments,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from langgraph.store.base import IndexConfig
 
 from recollectd.adapters.langgraph import RecollectdSaver, RecollectdStore, names
@@ -51,12 +52,14 @@ def test_an_item_lies_where_it_is_said_to(daemon: Daemon, namespace: Namespace) 
     with daemon.client(namespace=(*namespace, "store", "users", "ada")) as client:
         record = client.state.get("city")
         assert record is not None
-        assert record.value == {
-            "value": {"name": "Lisbon"},
-            "ttl_s": 120.0,
-            "vectors": [b"\x9a\x99\x19\x3f\xcd\xcc\x4c\x3f"],
-        }
-        assert record.expires_at is not None
+        assert record.value == {"value": {"name": "Lisbon"}, "ttl_s": 120.0, "vectors": 1}
+        memory = client.memories.get("82dd1e1ff5a25818696159b2ab0a8452/0", vectors=True)
+        assert memory is not None
+        assert memory.text == "city"
+        assert memory.vectors is not None
+        assert memory.vectors["langgraph"] == pytest.approx([0.6, 0.8])
+        assert memory.expires_at is not None
+        assert memory.expires_at == record.expires_at
 
 
 def _embed(texts: Sequence[str]) -> list[list[float]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from random import Random
+from threading import Thread
 from typing import Any, Final
 
 import pytest
@@ -13,6 +16,7 @@ from langgraph.store.base import InvalidNamespaceError, PutOp
 from langgraph.store.memory import InMemoryStore
 
 from recollectd.adapters.langgraph import AsyncRecollectdStore, RecollectdStore
+from recollectd.adapters.langgraph.filters import matches
 from recollectd.client import errors
 from recollectd.testing import Daemon
 
@@ -209,3 +213,173 @@ def test_namespaces_are_listed_as_by_the_reference(
         store.put(labels, "k", {})
     asked: dict[str, Any] = {"prefix": prefix, "suffix": suffix, "max_depth": depth, "limit": 1_000}
     assert store.list_namespaces(**asked) == reference.list_namespaces(**asked)
+
+
+def embed(texts: Sequence[str]) -> list[list[float]]:
+    """Return a direction for each text, always the same; equal for no two texts."""
+    return [[Random(f"{text} {axis}").uniform(-1, 1) for axis in range(8)] for text in texts]
+
+
+INDEX: Final[Any] = {"dims": 8, "embed": embed, "fields": ["title", "notes[*]"]}
+WORDS: Final = ("oak", "elm", "ash", "yew", "fir", "bay", "box", "fig")
+
+
+def random_put(rng: Random) -> PutOp:
+    place = rng.choice([("a",), ("a", "b"), ("a", "b", "c"), ("z",)])
+    value: dict[str, Any] = {"n": rng.randrange(4), "title": f"{rng.choice(WORDS)} {rng.random()}"}
+    if rng.random() < 0.5:
+        value["notes"] = [f"{rng.choice(WORDS)} {rng.random()}" for _ in range(rng.randrange(4))]
+    key = str(rng.randrange(40))
+    if rng.random() < 0.15:
+        return PutOp(place, key, None)
+    return PutOp(place, key, value, index=rng.choice((None, None, None, False, ["title"])))
+
+
+def product(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+Model = dict[tuple[Namespace, str], tuple[dict[str, Any], list[str]]]
+"""Items by place, each with the texts that are embedded of it."""
+
+
+def put_into(model: Model, op: PutOp) -> None:
+    if op.value is None:
+        model.pop((op.namespace, op.key), None)
+        return
+    texts = [] if op.index is False else [op.value["title"], *(op.value.get("notes", ()) if op.index is None else ())]
+    model[op.namespace, op.key] = dict(op.value), texts
+
+
+def nearest_in(model: Model, prefix: Namespace, query: str, demanded: Any) -> list[tuple[float, Namespace, str]]:
+    def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+        return product(one, other) / math.sqrt(product(one, one) * product(other, other))
+
+    (asked,) = embed([query])
+    found = [
+        (max(cosine(asked, vector) for vector in embed(texts)), namespace, key)
+        for (namespace, key), (value, texts) in model.items()
+        if texts and namespace[: len(prefix)] == prefix and matches(value, demanded)
+    ]
+    return sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_nearest_are_those_of_a_model(daemon: Daemon, namespace: Namespace, seed: int) -> None:
+    rng, model = Random(seed), Model()
+    with RecollectdStore(daemon.url, namespace=namespace, index=INDEX) as store:
+        for _ in range(12):
+            puts = [random_put(rng) for _ in range(rng.randrange(1, 30))]
+            store.batch(puts)
+            for op in puts:
+                put_into(model, op)
+            for prefix in ((), ("a",), ("a", "b"), ("nowhere",)):
+                query = " ".join(rng.choices(WORDS, k=3))
+                demanded = rng.choice((None, {"n": 1}, {"n": {"$gt": 1}}))
+                offset, limit = rng.choice((0, 3)), rng.choice((1, 5, 100))
+                expected = nearest_in(model, prefix, query, demanded)[offset : offset + limit]
+                found = store.search(prefix, query=query, filter=demanded, limit=limit, offset=offset)
+                assert [(item.namespace, item.key) for item in found] == [each[1:] for each in expected]
+                assert [item.score for item in found] == pytest.approx([each[0] for each in expected], abs=1e-5)
+                assert all(item.value == model[item.namespace, item.key][0] for item in found)
+
+
+def test_a_search_goes_on_until_enough_match(daemon: Daemon, namespace: Namespace) -> None:
+    with RecollectdStore(daemon.url, namespace=namespace, index=INDEX) as store:
+        texts = sorted(
+            (f"text {number}" for number in range(300)),
+            key=lambda text: product(*embed(["query", text])) / math.sqrt(product(*embed([text, text]))),
+        )
+        store.batch([PutOp(("a",), text, {"title": text, "far": rank < 5}) for rank, text in enumerate(texts)])
+        found = store.search((), query="query", filter={"far": True}, limit=5)
+        assert {item.key for item in found} == set(texts[:5])
+
+
+def test_vectors_go_with_their_items(daemon: Daemon, namespace: Namespace) -> None:
+    with (
+        RecollectdStore(daemon.url, namespace=namespace, index=INDEX) as store,
+        RecollectdStore(daemon.url, namespace=namespace) as other,
+        daemon.client(namespace=(*namespace, "store", "a")) as client,
+    ):
+        store.put(("a",), "k", {"title": "oak", "notes": ["elm", "ash"]})
+        assert client.memories.count() == 3
+        store.put(("a",), "k", {"title": "yew"})
+        assert client.memories.count() == 1
+        other.put(("a",), "k", {"title": "fir"})  # knows nothing of vectors
+        assert store.search(("a",), query="yew") == []
+        store.put(("a",), "k", {"title": "fir"})
+        assert [item.value for item in store.search(("a",), query="yew")] == [{"title": "fir"}]
+        store.delete(("a",), "k")
+        assert store.search(("a",), query="fir") == []
+
+
+def test_a_space_that_was_dropped_is_made_again(daemon: Daemon, namespace: Namespace) -> None:
+    with (
+        RecollectdStore(daemon.url, namespace=namespace, index=INDEX) as store,
+        daemon.client(namespace=(*namespace, "store", "a")) as client,
+    ):
+        store.put(("a",), "k", {"title": "oak"})
+        assert client.vector_spaces.drop("langgraph")
+        assert store.search(("a",), query="oak") == []
+        store.put(("a",), "k", {"title": "oak"})
+        assert [item.key for item in store.search(("a",), query="oak")] == ["k"]
+
+
+def test_kills_lose_and_double_no_vector(recollectd_daemon: Daemon) -> None:
+    with RecollectdStore(recollectd_daemon.url, index=INDEX) as store:
+        for number in range(9):
+            killing = Thread(target=recollectd_daemon.restart, kwargs={"kill": True}) if number % 3 == 1 else None
+            if killing is not None:
+                killing.start()
+            store.put(("a",), str(number), {"title": f"oak {number}", "notes": [f"elm {number}"]})
+            if killing is not None:
+                killing.join()
+        found = store.search(("a",), query="oak", limit=100)
+        assert sorted(item.key for item in found) == [str(number) for number in range(9)]
+        with recollectd_daemon.client(namespace=("langgraph", "store", "a")) as client:
+            assert client.memories.count() == 18
+
+
+def test_an_item_that_is_put_anew_meanwhile_is_found(daemon: Daemon, namespace: Namespace) -> None:
+    found: list[int] = []
+    with RecollectdStore(daemon.url, namespace=namespace, index=INDEX) as store:
+        store.put(("a",), "k", {"title": "oak"})
+
+        def put() -> None:
+            for number in range(60):
+                store.put(("a",), "k", {"title": f"oak {number}"})
+
+        writer = Thread(target=put)
+        writer.start()
+        while writer.is_alive():
+            found.append(len(store.search(("a",), query="oak")))
+        writer.join()
+    assert set(found) == {1}
+
+
+def test_reads_begin_the_time_to_live_of_vectors_anew(daemon: Daemon, namespace: Namespace) -> None:
+    ttl: Any = {"refresh_on_read": True, "default_ttl": 5}
+    with (
+        RecollectdStore(daemon.url, namespace=namespace, index=INDEX, ttl=ttl) as store,
+        daemon.client(namespace=(*namespace, "store", "a")) as client,
+    ):
+        store.put(("a",), "k", {"title": "oak", "notes": ["elm"]})
+        before = [memory.expires_at for memory in client.memories.list()]
+        store.get(("a",), "k")
+        after = [memory.expires_at for memory in client.memories.list(vectors=True) if memory.vectors]
+        assert len(before) == len(after) == 2
+        assert max(map(str, before)) < min(map(str, after))
+
+
+def test_another_number_of_dimensions_is_refused(daemon: Daemon, namespace: Namespace) -> None:
+    other: Any = {"dims": 2, "embed": lambda texts: [[1.0, 0.0] for _ in texts]}
+    with (
+        RecollectdStore(daemon.url, namespace=namespace, index=INDEX) as store,
+        RecollectdStore(daemon.url, namespace=namespace, index=other) as wrong,
+    ):
+        store.put(("a",), "k", {"title": "oak"})
+        with pytest.raises(ValueError, match="dimension"):
+            wrong.put(("a",), "l", {"title": "elm"})
+        with pytest.raises(ValueError, match="dimension"):
+            wrong.search(("a",), query="oak")
+        assert store.get(("a",), "l") is None

@@ -1,4 +1,7 @@
-"""Random lives of a memory, in ours and in ADK's service in memory: what is found is the same."""
+"""Random lives of a memory, in ours and in ADK's service in memory: what is found is the same.
+
+One difference is ours: a query's word of several scripts is taken apart as a text's is, so that it finds more.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from hypothesis import given, settings
 from recollectd.adapters.google_adk import RecollectdMemoryService
 from recollectd.testing import Daemon
 
-WORDS: Final = ("ship", "Whale", "naïve", "na", "私はPythonを使う", "python", "使う", "e\u0301", "É", "a_b", "7", "...")
+MIXED: Final = "私はPythonを使う"
+WORDS: Final = ("ship", "Whale", "naïve", "na", MIXED, "python", "使う", "e\u0301", "É", "a_b", "7", "...")
 USERS: Final = ("ada", "adab")
 SESSIONS: Final = ("1", "b1", "11")
 Step = tuple[Any, ...]
@@ -61,10 +65,12 @@ async def take(service: BaseMemoryService, step: Step) -> Any:
 async def live(service: BaseMemoryService, reference: BaseMemoryService, life: list[Step]) -> None:
     for step in life:
         # More than ten may answer as well as each other: which of them are told is nobody's promise.
-        expected = await take(reference, step)
-        found = await take(service, step)
-        if expected is None or len(expected) < 10:
-            assert sorted(found or ()) == sorted(expected or ()), step
+        expected = sorted(await take(reference, step) or ())
+        found = sorted(await take(service, step) or ())
+        if step[0] == "search" and MIXED in step[2]:
+            assert len(found) == 10 or set(expected) <= set(found), step
+        elif len(expected) < 10:
+            assert found == expected, step
         else:
             assert len(found) == 10
 

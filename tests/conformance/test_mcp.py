@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +23,6 @@ from recollectd.adapters.mcp.graph import Graph
 from recollectd.client import AsyncClient, Client
 from recollectd.testing import Daemon
 from support.mcp_clients import ours, reference
-from support.waiting import until
 
 without_node = pytest.mark.skipif(shutil.which("npm") is None, reason="the reference server needs node and npm")
 
@@ -207,6 +204,22 @@ def test_a_change_by_another_process_is_told(client: Client, daemon: Daemon) -> 
     assert [entity["name"] for entity in graph["entities"]] == ["Ada"]
 
 
+def test_a_client_that_listens_is_told_of_changes_by_other_processes(client: Client, daemon: Daemon) -> None:
+    async def run() -> None:
+        async with (
+            ours(daemon.url, client.namespace, mode="auto") as one,
+            ours(daemon.url, client.namespace) as other,
+            asyncio.timeout(30),
+            one.listen(resource_subscriptions=["memory://knowledge-graph"]) as news,
+        ):
+            for name in ("Ada", "Bob"):
+                entity: dict[str, Any] = {"name": name, "entityType": "person", "observations": []}
+                await other.call_tool("create_entities", {"entities": [entity]})
+                assert getattr(await anext(aiter(news)), "uri", "") == "memory://knowledge-graph"
+
+    asyncio.run(run())
+
+
 def test_no_relation_slips_past_the_deletion_of_its_end(daemon: Daemon, namespace: tuple[str, ...]) -> None:
     """What is stored of a relation is there on both sides or on none, however creating and deleting meet."""
     relations = [Relation(f"e{number}", "hub", "knows") for number in range(30)]
@@ -299,97 +312,68 @@ def test_the_references_file_is_taken_in_once(client: Client, daemon: Daemon, tm
     assert asyncio.run(graph()) == expected
 
 
-def test_ours_remember_and_recall(client: Client, daemon: Daemon) -> None:
+def texts_in(result: Any) -> list[str]:
+    assert not result.is_error, result.content
+    return [memory["text"] for memory in result.structured_content["memories"]]
+
+
+def test_what_one_remembers_the_other_recalls(client: Client, daemon: Daemon) -> None:
     async def run() -> None:
         async with ours(daemon.url, client.namespace) as one, ours(daemon.url, client.namespace) as other:
-            first = await one.call_tool("remember", {"text": "Ada prefers green tea", "tags": ["taste"]})
+            await one.call_tool("remember", {"text": "Ada prefers green tea", "tags": ["taste"]})
             await other.call_tool("remember", {"text": "The office moves to Lisbon"})
-            found = await other.call_tool("recall", {"query": "what tea does Ada drink?"})
-            assert [memory["text"] for memory in found.structured_content["memories"]] == ["Ada prefers green tea"]
-            newest = await one.call_tool("history", {"limit": 1})
-            assert newest.structured_content["memories"][0]["text"] == "The office moves to Lisbon"
+            await other.call_tool("remember", {"text": "Bob drinks coffee", "tags": ["taste", 'a "b"']})
+            assert texts_in(await other.call_tool("recall", {"query": "which teas does Ada drink?"})) == [
+                "Ada prefers green tea",
+                "Bob drinks coffee",
+            ]
+            tagged = {"query": "tea, coffee, office", "tags": ["taste", 'a "b"']}
+            assert texts_in(await one.call_tool("recall", tagged)) == ["Bob drinks coffee"]
+            newest = await one.call_tool("history", {"limit": 2})
+            assert texts_in(newest) == ["Bob drinks coffee", "The office moves to Lisbon"]
             entity = {"name": "Lisbon", "entityType": "city", "observations": ["by the sea"]}
             await one.call_tool("create_entities", {"entities": [entity]})
-            context = await other.call_tool("context", {"query": "lisbon"})
+            context = await other.call_tool("context", {"query": "Where is the office in Lisbon?"})
             assert "moves to Lisbon" in context.structured_content["text"]
             assert "Lisbon (city): by the sea" in context.structured_content["text"]
-            id = first.structured_content["id"]
-            assert (await one.call_tool("forget", {"id": id})).structured_content == {"forgotten": True}
-            assert (await one.call_tool("forget", {"id": id})).structured_content == {"forgotten": False}
-            assert (await one.call_tool("recall", {"query": "tea"})).structured_content == {"memories": []}
-            for bad in ({"text": ""}, {"text": 7}, {}, {"text": "x", "tags": [1]}):
+            short = await other.call_tool("context", {"query": "Lisbon office tea coffee", "characters": 100})
+            assert 0 < len(short.structured_content["text"]) <= 100
+            assert texts_in(await one.call_tool("recall", {"query": "zebra"})) == []
+
+    asyncio.run(run())
+    with daemon.client(namespace=(*client.namespace, "memories")) as other:
+        assert other.memories.count('metadata.tags contains "taste"') == 2
+
+
+def test_a_memory_is_reworded_and_forgotten(client: Client, daemon: Daemon) -> None:
+    async def run() -> None:
+        async with ours(daemon.url, client.namespace) as one:
+            first = (await one.call_tool("remember", {"text": "Ada prefers green tea"})).structured_content
+            again = (await one.call_tool("remember", {"text": "Ada prefers green tea"})).structured_content
+            assert again == first
+            changed = await one.call_tool("remember", {"text": "Ada prefers black tea", "id": first["id"]})
+            assert (changed.structured_content["id"], changed.structured_content["version"]) == (first["id"], 2)
+            assert texts_in(await one.call_tool("recall", {"query": "tea"})) == ["Ada prefers black tea"]
+            wordings = await one.call_tool("history", {"id": first["id"]})
+            assert texts_in(wordings) == ["Ada prefers black tea", "Ada prefers green tea"]
+            forget = {"id": first["id"]}
+            assert (await one.call_tool("forget", forget)).structured_content == {"forgotten": True}
+            for tool, words in (("recall", {"query": "tea"}), ("history", {})):
+                assert texts_in(await one.call_tool(tool, words)) == []
+            assert texts_in(await one.call_tool("history", forget)) == texts_in(wordings)
+            back = (await one.call_tool("remember", {"text": "Ada prefers black tea"})).structured_content
+            assert back["id"] != first["id"]
+            tagged = await one.call_tool("remember", {"text": "Ada prefers black tea", "tags": ["taste"]})
+            assert tagged.structured_content == {**back, "tags": ["taste"], "version": 2}
+            await one.call_tool("forget", {"id": back["id"], "delete": True})
+            deleted = await one.call_tool("forget", {**forget, "delete": True})
+            assert deleted.structured_content == {"forgotten": True}
+            assert texts_in(await one.call_tool("recall", {"query": "tea"})) == []
+            deleted = await one.call_tool("forget", {**forget, "delete": True})
+            assert deleted.structured_content == {"forgotten": False}
+            for bad in ({"text": ""}, {"text": 7}, {}, {"text": "x", "tags": [1]}, {"text": "x", "id": "unknown"}):
                 assert (await one.call_tool("remember", bad)).is_error
+            for tool, bad in (("forget", {"id": "unknown"}), ("recall", {"query": ""}), ("history", {"limit": 0})):
+                assert (await one.call_tool(tool, bad)).is_error
 
     asyncio.run(run())
-
-
-def test_http_on_the_loopback(client: Client, daemon: Daemon) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = ["mcp", "--url", daemon.url, "-n", "/".join(client.namespace), "--http", str(port)]
-    server = subprocess.Popen([sys.executable, "-m", "recollectd", *words])
-
-    def listens() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    async def run() -> None:
-        async with McpClient(f"http://127.0.0.1:{port}/mcp") as one, McpClient(f"http://127.0.0.1:{port}/mcp") as other:
-            await one.call_tool("remember", {"text": "over HTTP"})
-            found = await other.call_tool("recall", {"query": "http"})
-            assert [memory["text"] for memory in found.structured_content["memories"]] == ["over HTTP"]
-
-    try:
-        until(listens)
-        asyncio.run(run())
-    finally:
-        server.terminate()
-        server.wait(30)
-    refused = subprocess.run(
-        [sys.executable, "-m", "recollectd", *words, "--host", "0.0.0.0"], capture_output=True, text=True, timeout=60
-    )
-    assert refused.returncode == 65
-    assert "host" in refused.stderr
-
-
-@pytest.mark.parametrize("name", ["x" * 10_000, "a\u0000b", "🦆" * 300])
-def test_hostile_names(client: Client, daemon: Daemon, name: str) -> None:
-    async def run() -> None:
-        async with ours(daemon.url, client.namespace) as mine:
-            entity = {"name": name, "entityType": name, "observations": [name]}
-            assert not (await mine.call_tool("create_entities", {"entities": [entity]})).is_error
-            relation = {"from": name, "to": name, "relationType": name}
-            assert not (await mine.call_tool("create_relations", {"relations": [relation]})).is_error
-            read = await mine.call_tool("open_nodes", {"names": [name]})
-            assert read.structured_content == {"entities": [entity], "relations": [relation]}
-            await mine.call_tool("delete_entities", {"entityNames": [name]})
-            read = await mine.call_tool("read_graph", {})
-            assert read.structured_content == {"entities": [], "relations": []}
-
-    asyncio.run(run())
-
-
-def test_a_daemon_that_is_away_is_said_and_a_restart_is_survived(tmp_path: Path) -> None:
-    entity = {"name": "Ada", "entityType": "person", "observations": []}
-
-    async def run(daemon: Daemon) -> None:
-        async with ours(daemon.url, ("restarts",), "--timeout", "1s") as mine:
-            daemon.kill()
-            away = await mine.call_tool("create_entities", {"entities": [entity]})
-            assert away.is_error
-            assert "DaemonUnavailable" in str(away.content) or "RequestTimeout" in str(away.content)
-            daemon.start()
-            read = await mine.call_tool("read_graph", {})
-            assert read.structured_content["entities"] == []
-        async with ours(daemon.url, ("restarts",)) as mine:
-            assert not (await mine.call_tool("create_entities", {"entities": [entity]})).is_error
-            daemon.restart(kill=True)
-            added = {"observations": [{"entityName": "Ada", "contents": ["is back"]}]}
-            assert not (await mine.call_tool("add_observations", added)).is_error
-            read = await mine.call_tool("read_graph", {})
-            assert read.structured_content["entities"][0]["observations"] == ["is back"]
-
-    with Daemon(tmp_path) as daemon:
-        asyncio.run(run(daemon))
-    assert os.path.exists(daemon.data)

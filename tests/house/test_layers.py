@@ -53,7 +53,7 @@ ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
     "google_adk": ("google", "pydantic", "pydantic_core"),
     "langchain": ("langchain_core", "pydantic"),
     "langgraph": ("langgraph", "langchain_core"),
-    "mcp": ("mcp", "mcp_types", "uvicorn"),
+    "mcp": ("mcp", "mcp_types", "uvicorn", "uvloop"),
     "openai_agents": ("agents",),
     "pydantic_ai": ("pydantic_ai", "pydantic", "pydantic_core"),
 }

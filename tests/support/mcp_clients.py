@@ -26,7 +26,8 @@ def ours(url: str, namespace: tuple[str, ...], *more: str, **options: Any) -> Cl
     for label in namespace:
         words += ["-n", label]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGE.parent)}
-    return Client(StdioServerParameters(command=sys.executable, args=words, env=environment), mode="legacy", **options)
+    server = StdioServerParameters(command=sys.executable, args=words, env=environment)
+    return Client(server, **{"mode": "legacy", **options})
 
 
 def reference(file: Path, **options: Any) -> Client:

@@ -5,11 +5,14 @@
     session/<n>/<user_id><id>    a session's own state, times and number of events; n: the characters of the user id
     session/<n>/<user_id><id>    and the log of this name: its events as JSON, in order
 
+What is remembered of a user lies below, in `memory` and a label of the user: `=` and the id, or `#` and its hash.
+
 Do not change: what is stored would not be found again. The number keeps ("a", "bc") and ("ab", "c") apart.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Final
 
 from google.adk.errors.input_validation_error import InputValidationError
@@ -42,6 +45,15 @@ def app_of(client: Client, app_name: str, user_id: str | None) -> Client:
     if user_id is not None:
         arguments.name(user_id, "user_id")
     return client.with_namespace(*client.namespace, LABEL, app_name)
+
+
+def memories_of(client: Client, app_name: str, user_id: str) -> Client:
+    """Return a view of a client on what is remembered of an app's user. Raises InvalidArgument."""
+    app = app_of(client, app_name, user_id)
+    whole = f"={user_id}"
+    short = len(whole.encode()) <= limits.LABEL_BYTES_MAX
+    label = whole if short else "#" + hashlib.blake2b(user_id.encode(), digest_size=32).hexdigest()
+    return app.with_namespace(*app.namespace, "memory", label)
 
 
 class Head(Struct, frozen=True):

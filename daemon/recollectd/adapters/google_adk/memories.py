@@ -1,14 +1,17 @@
-"""A memory service of Google ADK: what was said in a user's sessions, found again by the words it shares with a query.
+"""A memory service of Google ADK: what was said in a user's sessions, found again by the daemon's search.
 
-    log    memory/<n>/<user_id><session id>     the remembered events of a session, in order
-    state  forgotten/<n>/<user_id><memory id>   what was deleted, and is not to be remembered again
+    state   event/<n>/<event id>/<session>    a remembered event; n: the characters of its id; session: a hash of its id
+    memory  of the same id                    the event's text, if it has any, for the search
+    log     session/<session id>              the ids of the events remembered of a session
+    state   forgotten/<event id>              what was deleted, and is not to be remembered again
 
-both in the app's namespace; n: the characters of the user id. Do not change: what is stored would not be found again.
+in a namespace of its own for each user of an app. Do not change: what is stored would not be found again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,24 +25,32 @@ from google.genai import types
 from pydantic_core import PydanticSerializationError
 
 from recollectd.adapters.failures import translated
-from recollectd.adapters.google_adk.layout import app_of, client_of
-from recollectd.adapters.google_adk.words import Text, words_of
+from recollectd.adapters.google_adk.layout import client_of, memories_of
 from recollectd.adapters.waiting import read, write
-from recollectd.client import Client, Transaction
+from recollectd.client import Client, NewMemory, Transaction
 from recollectd.protocol import errors, limits
 
 FOUND_MAX: Final = 10
+EVENTS_AT_ONCE: Final = 1_000
 _UNKNOWN_SESSION: Final = "__unknown_session_id__"
-_LOGS_AT_ONCE: Final = 64
+_TEXT_CHARACTERS_MAX: Final = limits.TEXT_BYTES_MAX // 4
+_RECENCY_HALF_LIFE_S: Final = 10 * 366 * 86_400.0
+"""So long that it decides between equals alone: the newest come first."""
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """An event as it is remembered; content: as JSON. Fields are never renamed."""
+    """An event as it is remembered; text: what it is found by; content: as JSON. Fields are never renamed."""
 
     id: str
     author: str
     timestamp: float
     content: str
+    text: str
+
+    def memory(self, key: str) -> NewMemory:
+        """Return what the search is to know."""
+        said_at = self.timestamp if 0 <= self.timestamp <= limits.TIME_US_MAX / 1_000_000 else None
+        return NewMemory(self.text, key, valid_at=said_at)
 
 
 class RecollectdMemoryService(BaseMemoryService):
@@ -48,9 +59,10 @@ class RecollectdMemoryService(BaseMemoryService):
         memories = RecollectdMemoryService(client)
         runner = Runner(agent=agent, app_name="app", session_service=sessions, memory_service=memories)
 
-    A search returns the ten events that share the most words with the query, the newest first among equals; it reads
-    all that is remembered of the user. An event is known by its id, remembered once in each session, and not again
-    after it was deleted. Errors are those of RecollectdSessionService.
+    A search returns the ten events that answer the query best by its words, compared by their stems, rare ones counting
+    more; of the best, the newest first among equals. An event is known by its id, remembered once in each session, and
+    not again after it was deleted. A thousand events at a time are remembered together or not at all. Errors are those
+    of RecollectdSessionService.
     """
 
     def __init__(self, client: Client | None = None, *, uri: str | None = None, **options: Any) -> None:
@@ -76,29 +88,21 @@ class RecollectdMemoryService(BaseMemoryService):
         await self._remember(app_name, user_id, session_id or _UNKNOWN_SESSION, events, anew=False)
 
     async def _remember(
-        self, app_name: str, user_id: str, session_id: str, events: Iterable[Event], *, anew: bool
+        self, app_name: str, user_id: str, session_id: str, events: Sequence[Event], *, anew: bool
     ) -> None:
         with translated(InputValidationError, ConnectionError):
-            app = app_of(self._client, app_name, user_id)
-            given = list(
-                {event.id: _packed(event) for event in events if event.content and event.content.parts}.values()
-            )
-            name = _memories(user_id) + session_id
-
-            def remember(transaction: Transaction) -> None:
-                keys = {_forgotten(user_id) + each.id: each.id for each in given}
-                gone = {keys[key] for key in transaction.state.get_many(keys)} if keys else set()
-                wanted = [each for each in given if each.id not in gone]
-                known = [_remembered(item.value) for item in transaction.logs.iterate(name)]
-                if anew and known != wanted[: len(known)]:
-                    transaction.logs.delete(name)
-                    known = []
-                ids = {each.id for each in known}
-                new = [each for each in wanted if each.id not in ids]
-                if new:
-                    transaction.logs.append(name, new)
-
-            await write(app.transact, remember)
+            user = memories_of(self._client, app_name, user_id)
+            name = f"session/{session_id}"
+            given = {
+                _key(event.id, session_id): _packed(event) for event in events if event.content and event.content.parts
+            }
+            if anew:
+                kept = {each.id for each in given.values()}
+                await write(user.transact, lambda transaction: _keep_only(transaction, name, session_id, kept))
+            wanted = list(given.items())
+            for start in range(0, len(wanted), EVENTS_AT_ONCE):
+                some = dict(wanted[start : start + EVENTS_AT_ONCE])
+                await write(user.transact, lambda transaction, some=some: _add(transaction, name, some, anew=anew))
 
     async def search_memory(self, *, app_name: str, user_id: str, query: str) -> SearchMemoryResponse:
         """Return the events that answer a query best, at most ten."""
@@ -106,25 +110,30 @@ class RecollectdMemoryService(BaseMemoryService):
             return SearchMemoryResponse(memories=await read(self._search, app_name, user_id, query))
 
     def _search(self, app_name: str, user_id: str, query: str) -> list[MemoryEntry]:
-        app = app_of(self._client, app_name, user_id)
-        words = words_of(query)
-        scored: list[tuple[int, float, types.Content, Remembered]] = []
-        for event in _all(app, _memories(user_id)) if words else ():
-            content = types.Content.model_validate_json(event.content)
-            score = Text(" ".join(part.text for part in content.parts or () if part.text)).shared(words)
-            if score:
-                scored.append((score, event.timestamp, content, event))
-        scored.sort(key=lambda found: found[:2], reverse=True)
+        user = memories_of(self._client, app_name, user_id)
+        if not query.strip():
+            return []
+        hits = user.memories.search(
+            query, mode="keyword", limit=FOUND_MAX, recency_half_life=_RECENCY_HALF_LIFE_S, speaker=0.0
+        ).hits
+        found = user.state.get_many([hit.memory.memory_id for hit in hits]) if hits else {}
+        events = [_remembered(found[hit.memory.memory_id].value) for hit in hits if hit.memory.memory_id in found]
         return [
-            MemoryEntry(id=event.id, content=content, author=event.author, timestamp=_iso(event.timestamp))
-            for _, _, content, event in scored[:FOUND_MAX]
+            MemoryEntry(
+                id=event.id,
+                content=types.Content.model_validate_json(event.content),
+                author=event.author,
+                timestamp=_iso(event.timestamp),
+            )
+            for event in events
         ]
 
     async def delete_memory(self, *, app_name: str, user_id: str, memory_id: str | None = None) -> None:
         """Delete an event from memory, for good: it is not remembered again."""
         if memory_id:
             with translated(InputValidationError, ConnectionError):
-                await write(app_of(self._client, app_name, user_id).transact, _deletion(user_id, memory_id))
+                user = memories_of(self._client, app_name, user_id)
+                await write(user.transact, lambda transaction: _forget(transaction, memory_id))
 
     async def close(self) -> None:
         """Close the client if it is the service's own."""
@@ -132,40 +141,64 @@ class RecollectdMemoryService(BaseMemoryService):
             self._client.close()
 
 
-def _deletion(user_id: str, memory_id: str) -> Any:
-    def delete(transaction: Transaction) -> None:
-        for info in transaction.logs.list(_memories(user_id)):
-            known = [_remembered(item.value) for item in transaction.logs.iterate(info.log_id, info.first)]
-            kept = [each for each in known if each.id != memory_id]
-            if len(kept) < len(known):
-                transaction.logs.delete(info.log_id)
-                if kept:
-                    transaction.logs.append(info.log_id, kept)
-                transaction.state.put(_forgotten(user_id) + memory_id, None)
-
-    return delete
-
-
-def _all(app: Client, prefix: str) -> Iterator[Remembered]:
-    """Walk everything remembered below a prefix; many logs a round trip, for most are short."""
-    names = [info.log_id for info in app.logs.list(prefix)]
-    for start in range(0, len(names), _LOGS_AT_ONCE):
-        asked = names[start : start + _LOGS_AT_ONCE]
-        with app.pipeline() as pipeline:
-            pages = [pipeline.logs.read(name, limit=limits.PAGE_ITEMS_MAX) for name in asked]
-        for name, handle in zip(asked, pages, strict=True):
-            page = handle.result()
-            yield from (_remembered(item.value) for item in page.items)
-            if page.items and page.items[-1].position + 1 < page.next:
-                yield from (_remembered(item.value) for item in app.logs.iterate(name, page.items[-1].position + 1))
+def _keep_only(transaction: Transaction, name: str, session_id: str, kept: set[str]) -> None:
+    """Forget the events of a session that are not among those."""
+    known: list[str] = [item.value for item in transaction.logs.iterate(name)]
+    gone = [each for each in known if each not in kept]
+    if not gone:
+        return
+    for each in gone:
+        transaction.state.delete(_key(each, session_id))
+        transaction.memories.delete(_key(each, session_id))
+    transaction.logs.delete(name)
+    if len(gone) < len(known):
+        transaction.logs.append(name, [each for each in known if each in kept])
 
 
-def _memories(user_id: str) -> str:
-    return f"memory/{len(user_id)}/{user_id}"
+def _add(transaction: Transaction, name: str, events: dict[str, Remembered], *, anew: bool) -> None:
+    """Remember events; anew: also those that are known, if they have changed."""
+    gone = transaction.state.get_many([_forgotten(each.id) for each in events.values()])
+    wanted = {key: each for key, each in events.items() if _forgotten(each.id) not in gone}
+    if not wanted:
+        return
+    stored = transaction.state.get_many(wanted)
+    known = {key: _remembered(record.value) for key, record in stored.items()}
+    new = [key for key in wanted if key not in known]
+    changed = [key for key, each in known.items() if anew and each != wanted[key]]
+    for key in (*new, *changed):
+        transaction.state.put(key, msgspec.to_builtins(wanted[key]))
+    searched = [wanted[key].memory(key) for key in new if wanted[key].text]
+    for key in changed:
+        if known[key].text:
+            transaction.memories.delete(key)
+        if wanted[key].text:
+            searched.append(wanted[key].memory(key))
+    if searched:
+        transaction.memories.add_many(searched)
+    if new:
+        transaction.logs.append(name, [wanted[key].id for key in new])
 
 
-def _forgotten(user_id: str) -> str:
-    return f"forgotten/{len(user_id)}/{user_id}"
+def _forget(transaction: Transaction, event_id: str) -> None:
+    """Forget an event of all sessions; its id stays in their logs, where it is of no account."""
+    keys = [record.key for record in transaction.state.scan(_prefix(event_id), values=False)]
+    for key in keys:
+        transaction.state.delete(key)
+        transaction.memories.delete(key)
+    if keys:
+        transaction.state.put(_forgotten(event_id), None)
+
+
+def _prefix(event_id: str) -> str:
+    return f"event/{len(event_id)}/{event_id}/"
+
+
+def _key(event_id: str, session_id: str) -> str:
+    return _prefix(event_id) + hashlib.blake2b(session_id.encode(), digest_size=16).hexdigest()
+
+
+def _forgotten(event_id: str) -> str:
+    return f"forgotten/{event_id}"
 
 
 def _packed(event: Event) -> Remembered:
@@ -174,15 +207,8 @@ def _packed(event: Event) -> Remembered:
         content = event.content.model_dump_json(exclude_none=True)
     except (PydanticSerializationError, ValueError) as error:
         raise errors.InvalidArgument(f"cannot be written as JSON: {error}", field="content") from error
-    return Remembered(event.id, event.author, event.timestamp, content)
-
-
-def _once(given: list[Remembered]) -> list[Remembered]:
-    """Return the first event of each id."""
-    first: dict[str, Remembered] = {}
-    for each in given:
-        first.setdefault(each.id, each)
-    return list(first.values())
+    text = " ".join(part.text for part in event.content.parts or () if part.text)[:_TEXT_CHARACTERS_MAX]
+    return Remembered(event.id, event.author, event.timestamp, content, text.strip() and text)
 
 
 def _remembered(stored: Any) -> Remembered:

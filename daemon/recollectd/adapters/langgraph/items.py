@@ -1,12 +1,13 @@
 """The store's operations as steps: an item is a state record, its namespace the record's.
 
-A record holds {"value": the item's}, with "ttl_s" its time to live and "vectors" those of its texts, where it has any.
+A record holds {"value": the item's}, with "ttl_s" its time to live and "vectors" the number of vectors of its texts,
+where it has any; `nearest` says where they lie.
 Do not change: stored items are found and read by this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -23,15 +24,16 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
+from recollectd.adapters.langgraph import nearest
 from recollectd.adapters.langgraph.filters import matches, namespace_matches
 from recollectd.adapters.langgraph.names import Namespace
-from recollectd.adapters.langgraph.steps import Calls, Commit, Listing, Steps
+from recollectd.adapters.langgraph.putting import Puts
+from recollectd.adapters.langgraph.steps import Ask, Calls, Listing, Steps
 from recollectd.adapters.langgraph.vectors import Embedding
 from recollectd.client.results import Record
 from recollectd.protocol import errors, limits
 
 _CALLS_AT_ONCE: Final = 64
-_PUTS_MAX: Final = limits.OPERATIONS_PER_FRAME_MAX
 
 Found: TypeAlias = tuple[Namespace, Record]
 
@@ -51,6 +53,7 @@ class Items:
     def __init__(self, base: Namespace, *, refresh: bool) -> None:
         self.base = (*base, "store")
         self._refresh = refresh
+        self._puts = Puts(self.base)
 
     def check(self, ops: Iterable[Op]) -> list[Op]:
         """Return the operations. Raises InvalidNamespaceError, ValueError for a key, TypeError for no operation."""
@@ -83,7 +86,7 @@ class Items:
                 results[index] = yield from self._search(op, embedding, seen)
             elif isinstance(op, ListNamespacesOp):
                 results[index] = yield from self._list_namespaces(op, seen)
-        yield from self._put([op for op in ops if isinstance(op, PutOp)], embedding)
+        yield from self._puts.put([op for op in ops if isinstance(op, PutOp)], embedding)
         return results
 
     def _get(self, ops: Sequence[Op], results: list[Result]) -> Steps[None]:
@@ -101,24 +104,59 @@ class Items:
         yield from self._touch(read)
 
     def _search(self, op: SearchOp, embedding: Embedding, seen: Seen) -> Steps[list[SearchItem]]:
-        score = embedding.scorer(op.query)
-        found = yield from self._below(tuple(op.namespace_prefix), score is not None or bool(op.filter), seen)
-        scores: dict[int, float] = {}
-        if op.filter or score is not None:
-            found = [each for each in found if matches(each[1].value["value"], op.filter)]
-        if score is None:
-            found = sorted(found, key=lambda each: each[1].updated_at, reverse=True)
+        vector = embedding.asked(op.query)
+        first, last = max(op.offset, 0), max(op.offset, 0) + max(op.limit, 0)
+        scores: list[float | None]
+        if vector is None:
+            found = yield from self._below(tuple(op.namespace_prefix), bool(op.filter), seen)
+            if op.filter:
+                found = [each for each in found if matches(each[1].value["value"], op.filter)]
+            page = sorted(found, key=lambda each: each[1].updated_at, reverse=True)[first:last]
+            if not op.filter:
+                page = yield from self._with_values(page)
+            scores = [None] * len(page)
         else:
-            scored = [(each, score(each[1].value)) for each in found]
-            ranked = sorted(((s, each) for each, s in scored if s is not None), key=lambda pair: pair[0], reverse=True)
-            found = [each for _, each in ranked]
-            scores = {id(record): s for s, (_, record) in ranked}
-        page = found[max(op.offset, 0) : max(op.offset, 0) + max(op.limit, 0)]
-        if score is None and not op.filter:
-            page = yield from self._with_values(page)
+            ranked = yield from self._nearest(op, vector, last, seen)
+            page = [each for each, _ in ranked[first:last]]
+            scores = [score for _, score in ranked[first:last]]
         if op.refresh_ttl:
             yield from self._touch(page)
-        return [_search_item(namespace, record, scores.get(id(record))) for namespace, record in page]
+        return [_search_item(ns, record, score) for (ns, record), score in zip(page, scores, strict=True)]
+
+    def _nearest(self, op: SearchOp, vector: bytes, wanted: int, seen: Seen) -> Steps[list[tuple[Found, float]]]:
+        """Return the items nearest to a vector that match the filter, the nearest first."""
+        namespaces = yield from self._namespaces(tuple(op.namespace_prefix), seen)
+        ranked: list[tuple[Found, float]] = []
+        for limit in nearest.helpings(wanted):
+            try:
+                near = yield from nearest.nearby(self.base, namespaces, vector, limit)
+            except errors.InvalidArgument as error:
+                raise ValueError(f"the query cannot be searched for: {error}") from error
+            whole = near.floor is None or limit == nearest.HITS_MAX
+            # What is below the floor may be behind something that was not found.
+            sure = [each for each in near.found if whole or near.floor is None or each.score >= near.floor]
+            ranked = yield from self._present(op, sure, wanted)
+            if whole or len(ranked) >= wanted:
+                break
+        return ranked
+
+    def _present(self, op: SearchOp, near: Sequence[nearest.Near], wanted: int) -> Steps[list[tuple[Found, float]]]:
+        """Return the items that are there and match, each with its best score; as few as can be are read."""
+        ranked: dict[nearest.Place, tuple[Found, float]] = {}
+        for start in range(0, len(near), _CALLS_AT_ONCE):
+            some = near[start : start + _CALLS_AT_ONCE]
+            places = list(dict.fromkeys(each.place for each in some))
+            asked = [partial(_get_record, namespace=(*self.base, *ns), key=key) for ns, key in places]
+            records = dict(zip(places, (yield Calls(asked)), strict=True))
+            for place, number, score in some:
+                record: Record | None = records[place]
+                if record is None or number >= nearest.count_of(record):
+                    continue
+                if matches(record.value["value"], op.filter):
+                    ranked.setdefault(place, ((place.namespace, record), score))
+            if len(ranked) >= wanted:
+                break
+        return list(ranked.values())
 
     def _namespaces(self, prefix: Namespace, seen: Seen) -> Steps[list[Namespace]]:
         if prefix not in seen.namespaces:
@@ -155,15 +193,13 @@ class Items:
         ends = [(ns, record) for ns, record in read if "ttl_s" in record.value]
         if not self._refresh or not ends:
             return
-        asked = [
+        asked: list[Ask] = [
             partial(_touch, namespace=(*self.base, *ns), key=record.key, ttl_s=record.value["ttl_s"])
             for ns, record in ends
         ]
-        for ask in asked:
-            try:
-                yield Calls([ask])
-            except errors.NotFound:
-                continue  # it has ended since it was read
+        for namespace, record in ends:
+            asked += nearest.touches((*self.base, *namespace), record)
+        yield Calls(asked, tolerated=(errors.NotFound,))  # it has ended since it was read
 
     def _list_namespaces(self, op: ListNamespacesOp, seen: Seen) -> Steps[list[tuple[str, ...]]]:
         labels = yield from self._namespaces((), seen)
@@ -185,31 +221,6 @@ class Items:
                     wanted.append((labels, page.cursor))
         return {labels for labels in candidates if seen.occupied[labels]}
 
-    def _put(self, puts: Sequence[PutOp], embedding: Embedding) -> Steps[None]:
-        last = list({(op.namespace, str(op.key)): op for op in puts}.values())
-        records = [(op, _stored(op, embedding)) for op in last]
-        for start in range(0, len(records), _PUTS_MAX):
-            try:
-                yield Commit((), (), self._writer(records[start : start + _PUTS_MAX]))
-            except errors.InvalidArgument as error:
-                raise ValueError(f"the batch cannot be stored: {error}") from error
-
-    def _writer(
-        self, records: Sequence[tuple[PutOp, dict[str, Any] | None]]
-    ) -> Callable[[Any, list[list[Any]], list[Any]], None]:
-        def write(transaction: Any, _: list[list[Any]], __: list[Any]) -> None:
-            for op, stored in records:
-                state = transaction.with_namespace(*self.base, *op.namespace).state
-                if stored is None:
-                    state.delete(str(op.key))
-                    continue
-                try:
-                    state.put(str(op.key), stored, ttl=stored.get("ttl_s"))
-                except errors.InvalidArgument as error:
-                    raise TypeError(f"the value of {op.key!r} cannot be stored: {error.message}") from error
-
-        return write
-
 
 def _check_size(text: str, what: str, most: int, error: type[ValueError]) -> None:
     try:
@@ -218,18 +229,6 @@ def _check_size(text: str, what: str, most: int, error: type[ValueError]) -> Non
         raise error(f"a {what} must be valid Unicode text: {text[:80]!r}") from None
     if not 1 <= size <= most:
         raise error(f"a {what} has 1 to {most} bytes of UTF-8, not {size}: {text[:80]!r}")
-
-
-def _stored(op: PutOp, embedding: Embedding) -> dict[str, Any] | None:
-    if op.value is None:
-        return None
-    stored: dict[str, Any] = {"value": op.value}
-    if op.ttl is not None:
-        stored["ttl_s"] = float(op.ttl) * 60
-    vectors = embedding.of(op)
-    if vectors:
-        stored["vectors"] = vectors
-    return stored
 
 
 def _times(record: Record) -> Mapping[str, Any]:

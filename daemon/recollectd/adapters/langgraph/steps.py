@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-from recollectd.client import AsyncClient, Client
+from recollectd.client import AsyncClient, Client, errors
 
 T = TypeVar("T")
 
@@ -21,9 +21,10 @@ Ask: TypeAlias = Callable[[Any], Any]
 
 
 class Calls(NamedTuple):
-    """Calls that need not wait for each other; the result is the list of theirs."""
+    """Calls that need not wait for each other; the result is the list of theirs, None for a tolerated refusal."""
 
     asks: Sequence[Ask]
+    tolerated: tuple[type[errors.RecollectdError], ...] = ()
 
 
 class Listing(NamedTuple):
@@ -115,12 +116,26 @@ class Faces:
         self.close()
 
 
+def _result(handle: Any, tolerated: tuple[type[errors.RecollectdError], ...]) -> Any:
+    try:
+        return handle.result()
+    except tolerated:
+        return None
+
+
+async def _aresult(handle: Any, tolerated: tuple[type[errors.RecollectdError], ...]) -> Any:
+    try:
+        return await handle
+    except tolerated:
+        return None
+
+
 def _blocking(client: Client, step: Calls | Listing | Commit) -> Any:
     match step:
-        case Calls(asks):
+        case Calls(asks, tolerated):
             with client.pipeline(raises=False) as pipeline:
                 handles = [ask(pipeline) for ask in asks]
-            return [handle.result() for handle in handles]
+            return [_result(handle, tolerated) for handle in handles]
         case Listing(asks):
             return [list(ask(client)) for ask in asks]
         case Commit(walks, reads, write, attempts):
@@ -134,10 +149,10 @@ def _blocking(client: Client, step: Calls | Listing | Commit) -> Any:
 
 async def _awaiting(client: AsyncClient, step: Calls | Listing | Commit) -> Any:
     match step:
-        case Calls(asks):
+        case Calls(asks, tolerated):
             async with client.pipeline(raises=False) as pipeline:
                 handles = [ask(pipeline) for ask in asks]
-            return [await handle for handle in handles]
+            return [await _aresult(handle, tolerated) for handle in handles]
         case Listing(asks):
             return [[item async for item in ask(client)] for ask in asks]
         case Commit(walks, reads, write, attempts):

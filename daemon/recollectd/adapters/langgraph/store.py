@@ -52,8 +52,9 @@ class RecollectdStore(BaseStore):
     """A LangGraph store over a recollectd daemon; its methods may be awaited (`aput`, …) or not.
 
     url, namespace, timeout, durability: as for RecollectdSaver. index: dimensions, embedding function and fields for
-    semantic search, which is exact. ttl: default time to live in minutes, and whether reads begin it anew (only with
-    `refresh_on_read`, as with LangGraph's own databases). An item whose time is over is gone at once; none is swept.
+    semantic search, which the daemon's vector index does. ttl: default time to live in minutes, and whether reads begin
+    it anew (only with `refresh_on_read`, as with LangGraph's own databases). An item whose time is over is gone at
+    once; none is swept.
 
     What a batch puts is one transaction. Raises InvalidNamespaceError (labels of more than 128 bytes, more labels than
     a namespace of recollectd has room for), ValueError for keys, TypeError for values that are no plain data, and

@@ -1,15 +1,11 @@
-"""Semantic search of the store: vectors lie beside the item they are of, and a search compares with all of them.
-
-Exact, and linear in the items below the searched namespace. An item has a vector for each text that its index
-configuration names; the best one counts.
-"""
+"""What is embedded of the store's items: a vector for each text that the index configuration names."""
 
 from __future__ import annotations
 
 import math
 import operator
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from langgraph.store.base import IndexConfig, PutOp, SearchOp, ensure_embeddings, get_text_at_path, tokenize_path
@@ -48,7 +44,7 @@ class Embedding:
     """The texts of a batch, each embedded once, and what is packed of them."""
 
     def __init__(self, index: Index | None, puts: Sequence[PutOp], searches: Sequence[SearchOp]) -> None:
-        self._index = index
+        self.index = index
         self.documents: list[str] = []
         self.queries: list[str] = []
         self._vectors: dict[str, bytes] = {}
@@ -59,8 +55,8 @@ class Embedding:
 
     def run(self) -> None:
         """Embed with the blocking methods."""
-        if self._index is not None:
-            embeddings = self._index.embeddings
+        if self.index is not None:
+            embeddings = self.index.embeddings
             self._take(
                 embeddings.embed_documents(self.documents) if self.documents else [],
                 [embeddings.embed_query(query) for query in self.queries],
@@ -68,33 +64,22 @@ class Embedding:
 
     async def arun(self) -> None:
         """Embed with the async methods."""
-        if self._index is not None:
-            embeddings = self._index.embeddings
+        if self.index is not None:
+            embeddings = self.index.embeddings
             self._take(
                 await embeddings.aembed_documents(self.documents) if self.documents else [],
                 [await embeddings.aembed_query(query) for query in self.queries],
             )
 
     def _take(self, documents: Sequence[Sequence[float]], queries: Sequence[Sequence[float]]) -> None:
-        assert self._index is not None
-        self._vectors = dict(zip(self.documents, map(self._index.packed, documents), strict=True))
-        self._asked = dict(zip(self.queries, map(self._index.packed, queries), strict=True))
+        assert self.index is not None
+        self._vectors = dict(zip(self.documents, map(self.index.packed, documents), strict=True))
+        self._asked = dict(zip(self.queries, map(self.index.packed, queries), strict=True))
 
     def of(self, op: PutOp) -> list[bytes]:
         """Return the vectors of an item."""
-        return [] if self._index is None else [self._vectors[text] for text in self._index.texts(op)]
+        return [] if self.index is None else [self._vectors[text] for text in self.index.texts(op)]
 
-    def scorer(self, query: str | None) -> Callable[[Mapping[str, Any]], float | None] | None:
-        """Return what scores stored items for a query, None where a search goes without scores.
-
-        An item's score is the cosine of its nearest vector, None if it has no vector.
-        """
-        if self._index is None or not query:
-            return None
-        asked = array("f", self._asked[query])
-
-        def score(stored: Mapping[str, Any]) -> float | None:
-            vectors = [array("f", each) for each in stored.get("vectors", ())]
-            return max((sum(map(operator.mul, asked, each)) for each in vectors), default=None)
-
-        return score
+    def asked(self, query: str | None) -> bytes | None:
+        """Return the vector of a query, None where a search goes without."""
+        return None if self.index is None or not query else self._asked[query]

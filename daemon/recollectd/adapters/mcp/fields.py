@@ -122,3 +122,8 @@ def schema(type: type[Struct]) -> dict[str, Any]:
     made.pop("title", None)
     made.pop("description", None)
     return {**made, "$defs": parts} if parts else made
+
+
+def text_of(value: Any) -> str:
+    """Return a value as indented JSON, as the reference shows it."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from recollectd.adapters.mcp import layout
@@ -149,22 +149,24 @@ class Graph:
         """Return entities with the query in name, type or an observation, whatever the case, and their relations."""
         await self._replica.refresh()
         wanted = query.lower()
-        haystack = self._replica.haystack
-        if "\0" not in wanted:
-            return self._part(lambda entity: wanted in haystack(entity))
-        return self._part(lambda entity: any(wanted in text.lower() for text in _texts(entity)))
+        found = self._replica.entities.having(wanted)
+        if "\0" in wanted:  # it stands between the texts, too
+            found = [entity for entity in found if any(wanted in text.lower() for text in _texts(entity))]
+        return self._part(found)
 
     async def open_nodes(self, names: Iterable[str]) -> GraphPart:
         """Return the entities of these names and their relations."""
         await self._replica.refresh()
-        wanted = set(names)
-        return self._part(lambda entity: entity.name in wanted)
+        return self._part(self._replica.entities.named(names))
 
-    def _part(self, wanted: Callable[[Entity], bool]) -> GraphPart:
-        entities = [entity for entity in self._replica.entities if wanted(entity)]
+    async def having_any(self, texts: Collection[str]) -> GraphPart:
+        """Return the entities that have any of some lower-case texts, and their relations."""
+        await self._replica.refresh()
+        return self._part(self._replica.entities.having_any(texts))
+
+    def _part(self, entities: list[Entity]) -> GraphPart:
         names = {entity.name for entity in entities}
-        relations = [one for one in self._replica.relations if one.source in names or one.target in names]
-        return GraphPart(entities, relations)
+        return GraphPart(entities, self._replica.relations.named(names))
 
     async def _transact(self, function: Callable[[AsyncTransaction], Awaitable[T]]) -> T:
         return await self.client.transact(function, attempts=ATTEMPTS)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, insort
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from recollectd.adapters.mcp import layout
@@ -24,39 +24,73 @@ CHANGES_MAX: Final = 20_000
 
 
 class InOrder(Generic[Thing]):
-    """Entities or relations by the key of their record, in the order in which they were created."""
+    """Entities or relations by the key of their record, in the order in which they were created.
 
-    def __init__(self) -> None:
+    names: what a thing is found by; text: what is searched in it.
+    """
+
+    def __init__(self, names: Callable[[Thing], tuple[str, ...]], text: Callable[[Thing], str]) -> None:
+        self._names: Callable[[Thing], tuple[str, ...]] = names
+        self._text: Callable[[Thing], str] = text
+        # Three lists side by side: walking them is what every search does.
         self._places: list[Place] = []
+        self._things: list[Thing] = []
+        self._texts: list[str] = []
         self._by_key: dict[str, list[Place]] = {}
-        self._things: dict[Place, Thing] = {}
+        self._by_name: dict[str, dict[Place, Thing]] = {}
 
     def __iter__(self) -> Iterator[Thing]:
-        return map(self._things.__getitem__, self._places)
+        return iter(self._things)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def clear(self) -> None:
         """Hold nothing."""
-        self._places.clear()
-        self._by_key.clear()
-        self._things.clear()
+        for held in (self._places, self._things, self._texts, self._by_key, self._by_name):
+            held.clear()
+
+    def named(self, names: Iterable[str]) -> list[Thing]:
+        """Return the things of these names."""
+        found: dict[Place, Thing] = {}
+        for name in names:
+            found.update(self._by_name.get(name, {}))
+        return [found[place] for place in sorted(found)]
+
+    def having(self, text: str) -> list[Thing]:
+        """Return the things in whose text there is another."""
+        return [thing for thing, searched in zip(self._things, self._texts, strict=True) if text in searched]
+
+    def having_any(self, texts: Collection[str]) -> list[Thing]:
+        """Return the things in whose text there is any of others."""
+        pairs = zip(self._things, self._texts, strict=True)
+        return [thing for thing, searched in pairs if any(text in searched for text in texts)]
 
     def set(self, key: str, created_at: str, things: list[tuple[int, Thing]]) -> None:
         """Hold these, each with its index, instead of what was held for the key; none: nothing."""
-        before = self._by_key.pop(key, [])
-        now = {(created_at, index, key): thing for index, thing in things}
-        for place in before:
-            if place not in now:
-                del self._places[bisect_left(self._places, place)]
-                del self._things[place]
-        for place, thing in now.items():
-            if place not in self._things:
-                insort(self._places, place)
-            self._things[place] = thing
-        if now:
-            self._by_key[key] = list(now)
+        for place in self._by_key.pop(key, ()):
+            self._drop(place)
+        for index, thing in things:
+            place = (created_at, index, key)
+            where = bisect_left(self._places, place)
+            self._places.insert(where, place)
+            self._things.insert(where, thing)
+            self._texts.insert(where, self._text(thing))
+            self._by_key.setdefault(key, []).append(place)
+            for name in self._names(thing):
+                self._by_name.setdefault(name, {})[place] = thing
+
+    def _drop(self, place: Place) -> None:
+        where = bisect_left(self._places, place)
+        del self._places[where], self._texts[where]
+        for name in set(self._names(self._things.pop(where))):
+            del self._by_name[name][place]
+            if not self._by_name[name]:
+                del self._by_name[name]
+
+
+def _entity_text(entity: Entity) -> str:
+    return "\0".join((entity.name, entity.entity_type, *entity.observations)).lower()
 
 
 class Replica:
@@ -69,9 +103,8 @@ class Replica:
         self._client = client
         self._position: int | None = None
         self._refreshing = asyncio.Lock()
-        self._haystacks: dict[int, tuple[Entity, str]] = {}
-        self.entities: InOrder[Entity] = InOrder()
-        self.relations: InOrder[Relation] = InOrder()
+        self.entities: InOrder[Entity] = InOrder(lambda entity: (entity.name,), _entity_text)
+        self.relations: InOrder[Relation] = InOrder(lambda one: (one.source, one.target), lambda _: "")
 
     async def refresh(self) -> None:
         """Bring the replica up to date."""
@@ -87,16 +120,6 @@ class Replica:
                     return
                 if page.next - page.first > CHANGES_MAX:
                     await self._client.logs.truncate(layout.CHANGES, before=page.next - CHANGES_MAX // 2)
-
-    def haystack(self, entity: Entity) -> str:
-        """Return name, type and observations of an entity in lower case, NUL between them; kept for the next time."""
-        known = self._haystacks.get(id(entity))
-        if known is None or known[0] is not entity:
-            if len(self._haystacks) > 2 * len(self.entities):
-                self._haystacks.clear()  # what is there no more would stay for ever
-            text = "\0".join((entity.name, entity.entity_type, *entity.observations)).lower()
-            known = self._haystacks[id(entity)] = (entity, text)
-        return known[1]
 
     async def _read_all(self, position: int) -> None:
         self._position = None

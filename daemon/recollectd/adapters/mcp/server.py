@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import mcp_types as types
-import msgspec
+import uvloop
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.session import ServerSession
@@ -18,7 +17,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, Res
 from mcp.shared.exceptions import MCPError
 
 import recollectd
-from recollectd.adapters.mcp import layout
+from recollectd.adapters.mcp import fields, layout
 from recollectd.adapters.mcp.graph import Graph
 from recollectd.adapters.mcp.memories import MemoryTexts
 from recollectd.adapters.mcp.stdio import standard_streams
@@ -37,23 +36,63 @@ Context = ServerRequestContext[Any, Any]
 
 
 class Subscribers:
-    """Who is told when the graph changes, whoever changed it."""
+    """Who is told when the graph changes, by whomever; the daemon is asked for news from the first of them on."""
 
-    def __init__(self) -> None:
-        self.bus = InMemorySubscriptionBus()
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._bus = InMemorySubscriptionBus()
+        self._listen = ListenHandler(self._bus)
         self._sessions: dict[int, ServerSession] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._begun = asyncio.Event()
 
-    def add(self, session: ServerSession) -> None:
+    async def add(self, session: ServerSession) -> None:
         """Tell a session's client from now on."""
         self._sessions[_connection(session)] = session
+        await self._watch()
 
     def remove(self, session: ServerSession) -> None:
         """Tell it no more."""
         self._sessions.pop(_connection(session), None)
 
-    async def tell(self) -> None:
-        """Tell all."""
-        await self.bus.publish(ResourceUpdated(uri=RESOURCE))
+    async def listen(
+        self, ctx: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """Tell a client by the answer to this request, for as long as it waits for more."""
+        await self._watch()
+        return await self._listen(ctx, params)
+
+    async def end(self) -> None:
+        """Ask for no more news."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+
+    async def _watch(self) -> None:
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._follow())
+        await self._begun.wait()  # what happens after the answer is told
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with self._client.watch(layout.CHANGES, kinds=("log",)) as watch:
+                    self._begun.set()
+                    async for change in watch:
+                        if change.operation == "append" and change.namespace == self._client.namespace:
+                            await self._tell()
+            except errors.ClientClosed:
+                self._begun.set()
+                return
+            except errors.RecollectdError as error:
+                _LOG.warning("changes by others are not told for now: %s", error)
+                self._begun.set()
+                await asyncio.sleep(_AGAIN_S)
+                await self._tell()  # something may have changed meanwhile
+
+    async def _tell(self) -> None:
+        await self._bus.publish(ResourceUpdated(uri=RESOURCE))
         for session in list(self._sessions.values()):
             try:
                 await session.send_resource_updated(RESOURCE)
@@ -72,15 +111,12 @@ async def serving(client: AsyncClient) -> AsyncIterator[Server[Any]]:
     """Give a server over the client's namespace; closes nothing of the client."""
     graph = Graph(client)
     memory = Memory(graph, MemoryTexts(client, graph))
-    subscribers = Subscribers()
+    subscribers = Subscribers(graph.client)
     await graph.prepare()
-    watching = asyncio.create_task(_watch(graph.client, subscribers))
     try:
         yield _server(memory, subscribers)
     finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        await subscribers.end()
 
 
 def _server(memory: Memory, subscribers: Subscribers) -> Server[Any]:
@@ -97,17 +133,15 @@ def _server(memory: Memory, subscribers: Subscribers) -> Server[Any]:
         if str(params.uri) != RESOURCE:
             raise MCPError(types.INVALID_PARAMS, f"Resource {params.uri} not found")
         try:
-            graph = msgspec.to_builtins(await memory.graph.read_graph())
+            graph = await memory.graph.read_graph()
         except errors.RecollectdError as error:
             raise MCPError(types.INTERNAL_ERROR, f"{type(error).__name__}: {error}") from error
-        text = json.dumps(graph, indent=2, ensure_ascii=False)
-        return types.ReadResourceResult(
-            contents=[types.TextResourceContents(uri=RESOURCE, mime_type="application/json", text=text)]
-        )
+        shown = types.TextResourceContents(uri=RESOURCE, mime_type="application/json", text=fields.text_of(graph))
+        return types.ReadResourceResult(contents=[shown])
 
     async def subscribe(ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         if str(params.uri) == RESOURCE:
-            subscribers.add(ctx.session)
+            await subscribers.add(ctx.session)
         return types.EmptyResult()
 
     async def unsubscribe(ctx: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
@@ -125,7 +159,7 @@ def _server(memory: Memory, subscribers: Subscribers) -> Server[Any]:
         on_read_resource=read_resource,
         on_subscribe_resource=subscribe,
         on_unsubscribe_resource=unsubscribe,
-        on_subscriptions_listen=ListenHandler(subscribers.bus),
+        on_subscriptions_listen=subscribers.listen,
     )
     server.middleware.clear()  # tracing that nobody collects, on every message
     return server
@@ -140,20 +174,9 @@ _RESOURCE: Final = types.Resource(
 )
 
 
-async def _watch(client: AsyncClient, subscribers: Subscribers) -> None:
-    """Tell subscribers of every change of the graph, by whatever process."""
-    while True:
-        try:
-            async with client.watch(layout.CHANGES, kinds=("log",)) as watch:
-                async for change in watch:
-                    if change.operation == "append" and change.namespace == client.namespace:
-                        await subscribers.tell()
-        except errors.ClientClosed:
-            return
-        except errors.RecollectdError as error:
-            _LOG.warning("changes by others are not told for now: %s", error)
-            await asyncio.sleep(_AGAIN_S)
-            await subscribers.tell()  # something may have changed meanwhile
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop to serve on: a call takes a tenth less of it than of asyncio's own."""
+    return uvloop.new_event_loop()
 
 
 async def serve_stdio(client: AsyncClient) -> None:

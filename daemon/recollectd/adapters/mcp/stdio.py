@@ -1,24 +1,41 @@
-"""Standard input and output on the event loop: the SDK reads and writes them in threads, two hand-overs a message.
+"""Standard input and output on the event loop, as the streams that the SDK's server reads and writes.
 
-On a busy machine each hand-over waits for its turn; a call took ten times as long as its work.
+The SDK's own read and write in threads and hand each message from task to task. On a busy machine each hand-over waits
+for its turn; a call took ten times as long as its work.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Self, cast
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
 
 from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+from mcp_types import jsonrpc_message_adapter
 
 LINE_BYTES_MAX: Final = 64 << 20
 """A longer message ends the connection."""
 
 
-class Lines:
-    """Lines of text as the SDK iterates over them."""
+class _Stream:
+    """What the SDK expects of both; the descriptors are closed with the process."""
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+
+class Messages(_Stream):
+    """Messages from standard input, one a line."""
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
         self._reader = reader
@@ -26,26 +43,26 @@ class Lines:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> str:
-        """Wait for the next line."""
+    async def __anext__(self) -> SessionMessage | Exception:
+        """Wait for the next message; what is none comes as the exception that says so."""
         line = await self._reader.readline()
         if not line:
             raise StopAsyncIteration
-        return line.decode(errors="replace")
+        try:
+            return SessionMessage(jsonrpc_message_adapter.validate_json(line.decode(errors="replace"), by_name=False))
+        except ValueError as error:
+            return error
 
 
-class Output:
-    """A file as the SDK writes to it."""
+class Answers(_Stream):
+    """Messages to standard output, one a line."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
 
-    async def write(self, text: str) -> None:
-        """Write text."""
-        self._writer.write(text.encode())
-
-    async def flush(self) -> None:
-        """Wait until the other side has taken most of it."""
+    async def send(self, item: SessionMessage) -> None:
+        """Write a message, and wait until the other side's pipe has taken it."""
+        self._writer.write(item.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
         await self._writer.drain()
 
 
@@ -55,24 +72,30 @@ async def standard_streams() -> AsyncIterator[tuple[Any, Any]]:
 
     What is no pipe, socket or terminal is read and written as the SDK does it.
     """
-    async with await _streams() as streams:
+    streams = await _streams()
+    if streams is not None:
         yield streams
+        return
+    async with stdio_server() as others:
+        yield others
 
 
-async def _streams() -> AbstractAsyncContextManager[tuple[Any, Any]]:
+def _is_stream(descriptor: int) -> bool:
+    kind = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or os.isatty(descriptor)
+
+
+async def _streams() -> tuple[Messages, Answers] | None:
+    if not (_is_stream(0) and _is_stream(1)):
+        return None
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
     incoming, outgoing = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb", 0)
-    try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), incoming)
-        transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outgoing)
-    except (ValueError, PermissionError):
-        incoming.close()
-        outgoing.close()
-        return stdio_server()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), incoming)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outgoing)
+    transport.set_write_buffer_limits(0)  # what is in the process when it ends is lost
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)  # a stray print is no message
-    writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    return stdio_server(cast(Any, Lines(reader)), cast(Any, Output(writer)))
+    return Messages(reader), Answers(asyncio.StreamWriter(transport, protocol, None, loop))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
@@ -179,31 +178,35 @@ TOOLS: Final[dict[str, Tool]] = {
     ),
     "remember": Tool(
         "Remember",
-        "Keep a fact, decision or preference for later conversations. Say it in one sentence that makes sense alone.",
+        "Keep a fact, decision or preference for later conversations. Say it in one sentence that makes sense alone; "
+        "the same sentence is kept once. When something known has changed, give its id: its older wording stays in its "
+        "history.",
         *(memories.Remember, memories.Memory, _remember),
         writes=True,
     ),
     "recall": Tool(
         "Recall",
-        "Find what was remembered by words it has: those with most words of the query come first. Meanings and other "
-        "forms of a word are not matched, so give the words it was probably said in.",
+        "Find what was remembered, the best answers first. Words are compared by their stems, rare ones count more; "
+        "other words for the same thing are not known, so give those it was probably said in.",
         *(memories.Recall, memories.Memories, _recall),
     ),
     "forget": Tool(
         "Forget",
-        "Delete one memory by its id. Older versions of it leave the disk with the history of its namespace.",
+        "Take back one memory by its id: it is found no more. Its wordings stay in its history unless it is deleted.",
         *(memories.Forget, memories.Forgotten, _forget),
         writes=True,
         deletes=True,
     ),
     "context": Tool(
         "Context",
-        "Collect memories, entities and relations that have words of the query into one text of a given length. "
-        "Call it at the beginning of a task.",
+        "Collect what is remembered about something, and what the knowledge graph has on it, into one text of a given "
+        "length. Call it at the beginning of a task.",
         *(memories.Context, memories.ContextText, _context),
     ),
     "history": Tool(
-        "History", "List what was remembered last, the newest first", memories.History, memories.Memories, _history
+        "History",
+        "List what was remembered last, the newest first; with an id, the wordings of that memory, the newest first",
+        *(memories.History, memories.Memories, _history),
     ),
 }
 
@@ -225,10 +228,9 @@ async def call(memory: Memory, name: str, given: dict[str, Any] | None) -> types
         return _refused(str(error))
     except errors.RecollectdError as error:
         return _refused(f"{type(error).__name__}: {error}" + (f" ({error.hint})" if error.hint else ""))
-    structure = msgspec.to_builtins(answer.structure)
-    shown = structure[answer.bare] if answer.bare else structure
-    text = answer.text or json.dumps(shown, indent=2, ensure_ascii=False)
-    return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=structure)
+    shown = getattr(answer.structure, answer.bare) if answer.bare else answer.structure
+    text = types.TextContent(text=answer.text or fields.text_of(shown))
+    return types.CallToolResult(content=[text], structured_content=msgspec.to_builtins(answer.structure))
 
 
 def _refused(message: str) -> types.CallToolResult:

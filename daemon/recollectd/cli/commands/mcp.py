@@ -64,11 +64,11 @@ def mcp(ctx: click.Context, /, port: int | None, host: str, **address: Any) -> N
     if ctx.invoked_subcommand is not None:
         return
     with _packages():
-        from recollectd.adapters.mcp.server import serve_http, serve_stdio
+        from recollectd.adapters.mcp.server import new_event_loop, serve_http, serve_stdio
     if port is None:
-        _run(address, serve_stdio)
+        _run(address, serve_stdio, new_event_loop)
     else:
-        _run(address, lambda client: serve_http(client, host, port))
+        _run(address, lambda client: serve_http(client, host, port), new_event_loop)
 
 
 @mcp.command("import")
@@ -97,7 +97,11 @@ def import_command(address: dict[str, Any], file: Path, as_json: bool) -> None:
         )
 
 
-def _run(address: dict[str, Any], use: Callable[[AsyncClient], Awaitable[Any]]) -> Any:
+def _run(
+    address: dict[str, Any],
+    use: Callable[[AsyncClient], Awaitable[Any]],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> Any:
     from recollectd.client import AsyncClient
 
     local, url, socket_path, timeout = (address[key] for key in ("local", "url", "socket_path", "timeout"))
@@ -115,4 +119,5 @@ def _run(address: dict[str, Any], use: Callable[[AsyncClient], Awaitable[Any]]) 
         async with client:
             return await use(client)
 
-    return asyncio.run(run())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(run())

@@ -38,8 +38,9 @@ class PersistentBufferMemory:
         others know nothing of it. It is the conversation of this id in the client's namespace.
     buffer_size: the buffer holds so many of the newest messages.
     auto_persist_interval: persist after so many new messages; None: only when `persist` is called.
-    enable_compression: the daemon's storage compresses all messages with their neighbours, and nothing but its
-        background work is saved by not asking for it: what is stored, found and erased is the same either way.
+    enable_compression: changes nothing, and is taken for programs that pass it. The daemon's storage compresses all
+        messages with their neighbours, in the background, when it compacts: no persist waits for it, no read sees it,
+        and a history that is not compressed would be larger and no quicker.
     client: a client to share, which stays open; without one the memory opens its own, as `Client()` does.
 
     The order of a history is the order in which messages were persisted; an instance shows its own messages that are

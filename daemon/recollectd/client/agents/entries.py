@@ -21,21 +21,20 @@ BLOCK_BYTES_MAX: Final = limits.COMMIT_BYTES_MAX // 4
 """Of content: UTF-8 has at most 4 bytes a character, and a block is one commit."""
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct):
     """One message; metadata as msgpack, so that nobody changes it from outside."""
 
     role: str
     content: str
     time_us: int
     metadata: Raw | bytes | None
+    timestamp: str = ""
 
     def shown(self) -> dict[str, Any]:
         """Return the message as callers get it."""
-        message: dict[str, Any] = {
-            "role": self.role,
-            "content": self.content,
-            "timestamp": iso_time(self.time_us),
-        }
+        if not self.timestamp:  # a text for each message that is ever shown, made once: most of what showing costs
+            self.timestamp = iso_time(self.time_us)
+        message: dict[str, Any] = {"role": self.role, "content": self.content, "timestamp": self.timestamp}
         if self.metadata is not None:
             message["metadata"] = plain(self.metadata)
         return message
