@@ -11,6 +11,7 @@ from recollectd.protocol import table
 from recollectd.protocol.messages import (
     connection,
     conversations,
+    erasing,
     logs,
     memories,
     search_settings,
@@ -58,6 +59,7 @@ def _memories() -> list[Message]:
         vector_spaces.SpaceEmbed(_NAMESPACE, "vectors", (vector_spaces.MemoryVector("id", 1, vector),)),
         vector_spaces.SpaceSwitch(_NAMESPACE, "alias", "vectors", 1),
         vector_spaces.SpaceDrop(_NAMESPACE, "vectors"),
+        erasing.Erase(False),
     ]
 
 
@@ -75,6 +77,7 @@ def corpus() -> list[bytes]:
         state.StateGet(_NAMESPACE, "key", 1, None),
         state.StateDelete(_NAMESPACE, "key", 1),
         state.StateGetMany(_NAMESPACE, ("a", "b")),
+        state.StateGetValues(_NAMESPACE, ("a", "b")),
         state.StatePutMany(_NAMESPACE, (state.StateItem("a", value), state.StateItem("b", value)), 1_000_000),
         state.StateHistory(_NAMESPACE, "key", 10, 5),
         state.StateTouch(_NAMESPACE, "key", 1_000_000),
