@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from recollectd.client.arguments import whole
@@ -84,10 +85,7 @@ class Searches(Calls[Style]):
             expansion=float(expansion),
         )
 
-        def hits(reply: messages.MemoryResults) -> MemoryHits:
-            return MemoryHits([_hit(each, explain=explain) for each in reply.results], reply.cursor)
-
-        return ask(request, hits)
+        return ask(request, partial(_hits, explain=explain))
 
     @query
     def context(
@@ -153,6 +151,10 @@ class Searches(Calls[Style]):
             mode=mode or "",
             **told,
         )
+
+
+def _hits(reply: messages.MemoryResults, *, explain: bool) -> MemoryHits:
+    return MemoryHits([_hit(each, explain=explain) for each in reply.results], reply.cursor)
 
 
 def _hit(wire: messages.MemoryResult, *, explain: bool) -> MemoryHit:

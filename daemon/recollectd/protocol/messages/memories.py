@@ -364,10 +364,7 @@ class MemoryResult(Part, frozen=True):
     """One result."""
 
     memory: Annotated[Memory, Meta(description="what was found")]
-    score: Annotated[
-        float,
-        Meta(description="what results are ordered by, descending; of one arm with nothing beside it, the arm's own"),
-    ]
+    score: Annotated[float, Meta(description="what results are ordered by, descending; of one arm alone the arm's")]
     details: Annotated[tuple[ScoreDetail, ...], Meta(description="of every arm that found it, if asked for")] = ()
     recency: Annotated[float, Meta(description="the factor of age; 1 where it is off")] = 1.0
     importance: Annotated[float, Meta(description="the factor of importance; 1 where it is off")] = 1.0
