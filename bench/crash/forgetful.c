@@ -11,7 +11,8 @@
  * the disk. The disk itself need not be synced: what a power cut would take is taken by the notes.
  *
  * Not seen: writes through shared mappings, copy_file_range, io_uring. RocksDB and the journal use none of them.
- * One mutex orders notes and changes; it is held over a write, never over a sync.
+ * One lock orders notes and changes, also with processes that a process starts: they take notes in the same log. It is
+ * held over a write, never over a sync.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -38,7 +40,7 @@ struct note {       /* little-endian; powercut.py reads "<IIQQQQ" */
     uint32_t kind;
     uint32_t bytes;  /* of what follows: old contents, or names ending in NUL */
     uint64_t inode;
-    uint64_t offset; /* of the old contents; SYNCED, SYNC_FAILED, FOLDER_SYNCED: notes before this one are covered */
+    uint64_t offset; /* of the old contents; SYNCED, SYNC_FAILED, FOLDER_SYNCED: bytes of the log whose notes are covered */
     uint64_t length; /* of the write */
     uint64_t size;   /* of the file before */
 };
@@ -54,7 +56,7 @@ struct control {
 static char root[PATH_MAX], trash[PATH_MAX];
 static size_t root_length;
 static int log_fd = -1;
-static uint64_t notes, trashed;
+static uint64_t trashed;
 static struct control *control;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -109,7 +111,27 @@ static void take_note(uint32_t kind, uint64_t inode, uint64_t offset, uint64_t l
     struct iovec parts[2] = {{&head, sizeof head}, {(void *)payload, bytes}};
     REAL(writev, ssize_t, int, const struct iovec *, int);
     if (real_writev(log_fd, parts, bytes ? 2 : 1) != (ssize_t)(sizeof head + bytes)) give_up("writing the log");
-    notes++;
+}
+
+/* -- The lock: a mutex among threads, the log's own among processes. That goes with a process that dies. ------------ */
+
+static void lock(void) {
+    pthread_mutex_lock(&mutex);
+    while (flock(log_fd, LOCK_EX)) {
+        if (errno != EINTR) give_up("locking the log");
+    }
+}
+
+static void unlock(void) {
+    flock(log_fd, LOCK_UN);
+    pthread_mutex_unlock(&mutex);
+}
+
+/* How many bytes the notes so far take. */
+static uint64_t noted(void) {
+    struct stat status;
+    if (fstat(log_fd, &status)) give_up("the log's size");
+    return (uint64_t)status.st_size;
 }
 
 /* -- Which descriptors matter. ------------------------------------------------------------------------------------ */
@@ -164,7 +186,7 @@ static int resolve(int folder_fd, const char *path, char *whole) {
 
 static int disk_is_full(void) { return control && control->disk_full; }
 
-/* Note what a write at an offset will destroy. The caller holds the mutex. */
+/* Note what a write at an offset will destroy. The caller holds the lock. */
 static void note_write(int fd, uint64_t inode, uint64_t size, off_t offset, size_t length) {
     uint64_t end = (uint64_t)offset + length;
     size_t old = (uint64_t)offset >= size ? 0 : (size_t)((end < size ? end : size) - (uint64_t)offset);
@@ -188,16 +210,16 @@ static void note_write(int fd, uint64_t inode, uint64_t size, off_t offset, size
     free(before);
 }
 
-/* Returns 1 and holds the mutex if the write is watched, 0 if it is none of ours, -1 if the disk is full. */
+/* Returns 1 and holds the lock if the write is watched, 0 if it is none of ours, -1 if the disk is full. */
 static int before_write(int fd, off_t offset, size_t length) {
     struct stat status;
     if (!watched(fd, &status) || S_ISDIR(status.st_mode)) return 0;
-    pthread_mutex_lock(&mutex);
+    lock();
     fstat(fd, &status);
     if (offset < 0) offset = fcntl(fd, F_GETFL) & O_APPEND ? status.st_size : lseek(fd, 0, SEEK_CUR);
     /* What lies within the blocks a file has needs no room. */
     if (disk_is_full() && offset + (off_t)length > (off_t)status.st_blocks * 512) {
-        pthread_mutex_unlock(&mutex);
+        unlock();
         errno = ENOSPC;
         return -1;
     }
@@ -208,7 +230,7 @@ static int before_write(int fd, off_t offset, size_t length) {
 static void after(int held) {
     if (held == 1) {
         int kept = errno;
-        pthread_mutex_unlock(&mutex);
+        unlock();
         errno = kept;
     }
 }
@@ -249,7 +271,7 @@ ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
 
 /* -- Sizes. ------------------------------------------------------------------------------------------------------- */
 
-/* A size that shrinks is noted as a write over what is cut off, then as a change of the size. Holds the mutex. */
+/* A size that shrinks is noted as a write over what is cut off, then as a change of the size. Holds the lock. */
 static void note_resize(int fd, const struct stat *status, off_t to) {
     if (to < status->st_size)
         note_write(fd, status->st_ino, (uint64_t)status->st_size, to, (size_t)(status->st_size - to));
@@ -260,7 +282,7 @@ int ftruncate64(int fd, off_t to) {
     REAL(ftruncate64, int, int, off_t);
     struct stat status;
     if (!watched(fd, &status)) return real_ftruncate64(fd, to);
-    pthread_mutex_lock(&mutex);
+    lock();
     fstat(fd, &status);
     note_resize(fd, &status, to);
     int result = real_ftruncate64(fd, to);
@@ -274,7 +296,7 @@ int fallocate64(int fd, int mode, off_t offset, off_t length) {
     struct stat status;
     if (!watched(fd, &status)) return real_fallocate64(fd, mode, offset, length);
     if (disk_is_full()) { errno = ENOSPC; return -1; }
-    pthread_mutex_lock(&mutex);
+    lock();
     fstat(fd, &status);
     if (mode & ~FALLOC_FL_KEEP_SIZE) /* punching, zeroing: the old bytes are what a write would destroy */
         note_write(fd, status.st_ino, (uint64_t)status.st_size, offset, (size_t)length);
@@ -304,21 +326,21 @@ static int around_sync(int fd, int (*real)(int)) {
     struct stat status;
     char path[PATH_MAX];
     if (!watched(fd, &status) || !path_of(fd, path)) return real(fd);
-    pthread_mutex_lock(&mutex);
-    uint64_t covered = notes; /* changes are made under the mutex: all of these are complete */
+    lock();
+    uint64_t covered = noted(); /* changes are made under the lock: all of these are complete */
     int fails = must_fail(path);
-    pthread_mutex_unlock(&mutex);
+    unlock();
     int result = fails ? -1 : 0;
     if (!fails && control->sync_us < 0) result = real(fd);
     else if (control->sync_us > 0) usleep((useconds_t)control->sync_us);
     int error = fails ? EIO : errno;
-    pthread_mutex_lock(&mutex);
+    lock();
     if (S_ISDIR(status.st_mode)) {
         if (!result) take_note(FOLDER_SYNCED, 0, covered, 0, 0, path, (uint32_t)strlen(path) + 1);
     } else {
         take_note(result ? SYNC_FAILED : SYNCED, status.st_ino, covered, 0, 0, NULL, 0);
     }
-    pthread_mutex_unlock(&mutex);
+    unlock();
     errno = error;
     return result;
 }
@@ -339,10 +361,11 @@ static uint64_t keep(const char *path) {
     char kept[PATH_MAX + 32];
     struct stat status;
     if (lstat(path, &status) || S_ISDIR(status.st_mode)) return 0;
-    snprintf(kept, sizeof kept, "%s/%llu", trash, (unsigned long long)++trashed);
+    uint64_t number = (uint64_t)getpid() << 32 | ++trashed;
+    snprintf(kept, sizeof kept, "%s/%llu", trash, (unsigned long long)number);
     REAL(link, int, const char *, const char *);
     if (real_link(path, kept)) give_up("keeping a file");
-    return trashed;
+    return number;
 }
 
 static int watched_open(int folder_fd, const char *path, int flags, mode_t mode) {
@@ -350,10 +373,10 @@ static int watched_open(int folder_fd, const char *path, int flags, mode_t mode)
     char whole[PATH_MAX];
     if (!(flags & (O_CREAT | O_TRUNC)) || !resolve(folder_fd, path, whole))
         return real_openat64(folder_fd, path, flags, mode);
-    pthread_mutex_lock(&mutex);
+    lock();
     int existed = !access(whole, F_OK);
     if (!existed && disk_is_full()) {
-        pthread_mutex_unlock(&mutex);
+        unlock();
         errno = ENOSPC;
         return -1;
     }
@@ -395,7 +418,7 @@ static int watched_rename(int from_fd, const char *from, int to_fd, const char *
     char names[2 * PATH_MAX], target[PATH_MAX];
     if (!resolve(from_fd, from, names) || !resolve(to_fd, to, target))
         return real_renameat2(from_fd, from, to_fd, to, flags);
-    pthread_mutex_lock(&mutex);
+    lock();
     uint64_t kept = keep(target);
     size_t length = strlen(names) + 1;
     memcpy(names + length, target, strlen(target) + 1);
@@ -415,7 +438,7 @@ int unlinkat(int folder_fd, const char *path, int flags) {
     REAL(unlinkat, int, int, const char *, int);
     char whole[PATH_MAX];
     if (flags & AT_REMOVEDIR || !resolve(folder_fd, path, whole)) return real_unlinkat(folder_fd, path, flags);
-    pthread_mutex_lock(&mutex);
+    lock();
     uint64_t kept = keep(whole);
     int result = real_unlinkat(folder_fd, path, flags);
     if (!result) take_note(UNLINK, kept, 0, 0, 0, whole, (uint32_t)strlen(whole) + 1);
@@ -428,7 +451,7 @@ int link(const char *from, const char *to) {
     REAL(link, int, const char *, const char *);
     char whole[PATH_MAX];
     if (!resolve(AT_FDCWD, to, whole)) return real_link(from, to);
-    pthread_mutex_lock(&mutex);
+    lock();
     int result = real_link(from, to);
     if (!result) take_note(CREATE, 0, 0, 0, 0, whole, (uint32_t)strlen(whole) + 1);
     after(1);

@@ -95,7 +95,7 @@ class Forgetful:
         return self._failed_syncs + failed
 
     def environment(self) -> dict[str, str]:
-        """Return what the next process must be started with; each process takes notes in a log of its own."""
+        """Return what the next process must be started with: it takes notes in a log of its own, and of those it starts."""
         self._logs += 1
         log = self.work / f"log-{self._logs}"
         Path(f"{log}.trash").mkdir()
@@ -137,14 +137,14 @@ def compile_layer(folder: Path) -> Path:
 def _read(number: int, log: Path) -> Iterator[Note]:
     """Yield the notes of one log; a last one that was cut off never had its effect."""
     data = log.read_bytes() if log.exists() else b""
-    at, place = 0, 0
+    at = 0
     while at + _HEAD.size <= len(data):
         kind, size_of_payload, inode, offset, length, size = _HEAD.unpack_from(data, at)
         end = at + _HEAD.size + size_of_payload
         if end > len(data):
             return
-        yield Note((number, place), kind, inode, offset, length, size, data[at + _HEAD.size : end])
-        at, place = end, place + 1
+        yield Note((number, at), kind, inode, offset, length, size, data[at + _HEAD.size : end])
+        at = end
 
 
 def _undurable(notes: Iterator[Note]) -> tuple[dict[int, list[Note]], list[Note]]:

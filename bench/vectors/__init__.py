@@ -1,4 +1,4 @@
-"""Vector search in process: ours beside hnswlib and faiss on the same vectors, in interleaved rounds.
+"""Vector search in process and through the socket: ours beside hnswlib and faiss, in interleaved rounds.
 
 All have M = 16 and efConstruction = 128, one thread, one query at a time. Each is first given the least effort with
 which its recall@10 against brute force is .95; then rounds of all queries alternate, and CPU time of the asking thread
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +24,7 @@ from bench.vectors import engines, through_socket
 from bench.vectors.data import NEAREST, Data, nearest, read, recall, synthetic
 from bench.vectors.engines import SCOPE, SPACE, Engine, FaissHnsw, Hnswlib, Ours
 from bench.vectors.large import large
+from recollectd.server.main import SWITCH_INTERVAL_S
 from recollectd.storage.vectors.changes import Change, Delete, Put
 from recollectd.storage.vectors.selection import Selection
 from recollectd.storage.vectors.view import VectorView
@@ -47,6 +49,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
     """Search, weigh, filter, churn, burst."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as in the daemon: searches and adds share this interpreter
     data = read(arguments.file, arguments.rows)
     peers: list[Engine] = [Hnswlib(data.base), FaissHnsw(data.base)]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:

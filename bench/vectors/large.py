@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import statistics
 import time
@@ -62,6 +63,7 @@ def _processors() -> int:
 
 def _reopen(folder: Path, case: str, data: Data, report: Report) -> None:
     os.sync()
+    gc.collect()  # pages that are still mapped stay in the cache
     for how in (drop_page_cache(folder), "files in the page cache"):
         started = time.monotonic()
         view = engines.open_view(folder, recall_interval=0, build_threads=_processors())

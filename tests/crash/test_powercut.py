@@ -203,3 +203,24 @@ def test_a_full_disk_refuses_what_needs_room(layer: Forgetful, run: Run) -> None
     )
     assert done.stdout.split() == ["28", "28", "28", "0"], done.stderr
     assert (layer.root / "file").read_bytes() == b"b" * 4096
+
+
+def test_processes_that_a_process_starts_share_its_notes(layer: Forgetful, run: Run) -> None:
+    """What each syncs is kept and what it does not is lost, however much the other has noted before."""
+    done = run(
+        """
+        import subprocess, sys
+        for name in ('before', 'mine', 'theirs', 'kept'):
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
+        d = os.open('.', os.O_RDONLY); os.fsync(d)
+        f = os.open('before', os.O_WRONLY); os.write(f, b'synced'); os.fsync(f); os.write(f, b', not')
+        noisy = "import os; f = os.open('theirs', 1); [os.pwrite(f, b'x', 0) for _ in range(100)]; os.fsync(f)"
+        subprocess.run([sys.executable, '-c', noisy + "; os.pwrite(f, b'yy', 0)"], check=True)
+        f = os.open('kept', os.O_WRONLY); os.write(f, b'synced'); os.fsync(f)
+        f = os.open('mine', os.O_WRONLY); os.write(f, b'lost')
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    cut_all(layer)
+    found = {name: (layer.root / name).read_bytes() for name in ("before", "theirs", "kept", "mine")}
+    assert found == {"before": b"synced", "theirs": b"x", "kept": b"synced", "mine": b""}
