@@ -343,6 +343,10 @@ cdef class HotWrite:
     # -- as others see it -----------------------------------------------------------------------------------------------
 
     @property
+    def kind(self):
+        return PyBytes_AS_STRING(self.key)[0]
+
+    @property
     def outcome(self):
         if self._outcome is not None:
             return self._outcome.seq, self._outcome.reply

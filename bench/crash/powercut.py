@@ -95,7 +95,7 @@ class Forgetful:
         return self._failed_syncs + failed
 
     def environment(self) -> dict[str, str]:
-        """Return what the next process must be started with: it takes notes in a log of its own, and of those it starts."""
+        """Return what the next process must be started with; it has a log with those that it starts, no others."""
         self._logs += 1
         log = self.work / f"log-{self._logs}"
         Path(f"{log}.trash").mkdir()

@@ -26,6 +26,7 @@ from recollectd.memory.memories.views import MemoryViews
 from recollectd.memory.sequencer import Sequencer
 from recollectd.memory.sessions import Sessions
 from recollectd.protocol.messages.connection import Status, StatusRequest
+from recollectd.protocol.messages.fields import Kind
 from recollectd.server import opening
 from recollectd.server.chores import Chores
 from recollectd.server.clock import Clock
@@ -35,7 +36,7 @@ from recollectd.server.dispatch import REQUEST_BYTES, Dispatcher
 from recollectd.server.freezes import FreezeWatch
 from recollectd.server.hot import HotPath, HotWays, way_of_reads
 from recollectd.server.listener import listen_tcp, listen_unix
-from recollectd.server.pending import Pending, PendingTicket
+from recollectd.server.pending import Pending
 from recollectd.server.reads import Failed, Read, ReadExecutor, internal_error
 from recollectd.server.slow import SlowLog
 from recollectd.server.status import engine_status, status_of, with_engine
@@ -147,9 +148,11 @@ class Daemon:
         self._assemble_outside()
 
     def _follow_with_memories(self, last_seq: int, applied: list[Pending]) -> None:
-        # What native code wrote changes no memory: it is decoded only where messages are searched.
-        every = self.memories.follows_messages
-        self.memories.follow((item.seq, item.commit) for item in applied if every or isinstance(item, PendingTicket))
+        # What native code wrote changes no memory: of that, messages alone are decoded, where they are searched.
+        kinds = (0, Kind.CONVERSATION) if self.memories.follows_messages else (0,)
+        told = [(item.seq, item.commit) for item in applied if item.kind in kinds]
+        if told:
+            self.memories.follow(told)
 
     def _make_hot_path(self) -> HotPath:
         options = self.config.server

@@ -28,6 +28,10 @@ class Pending(Protocol):
         """Its number."""
 
     @property
+    def kind(self) -> int:
+        """The kind of what it changes if that is one alone, 0 where it is not said."""
+
+    @property
     def time(self) -> int:
         """Journal time in microseconds."""
 
@@ -61,6 +65,7 @@ class Pending(Protocol):
 class PendingTicket:
     """A ticket with its commit."""
 
+    kind = 0
     __slots__ = ("_sequenced", "_sequencer", "_sessions", "_ticket", "commit", "payload", "seq")
 
     def __init__(self, ticket: Ticket, sequenced: Sequenced, sequencer: Sequencer, sessions: Sessions) -> None:
