@@ -177,7 +177,7 @@ def _window(server: Peer, kind: str, shape: tuple[int, int], size: Size, turn: i
     keys = {"get": size.keys, "put": size.deep}.get(kind, size.logs)
     before = server.footprint()  # at rest since its last window
     outcome = _sound(server, server.work(kind, keys, *shape, seconds, turn * 100 + shape[0] + shape[1]))
-    after = settle(server.footprint, size.settle_s, windows=2 if kind in ("put", "append") else 1)
+    after = settle(server.footprint, size.settle_s, windows=server.rest_windows if kind in ("put", "append") else 1)
     sample = Sample(
         (after.cpu_s - before.cpu_s) / outcome.answered * 1e6,
         outcome.per_second,
