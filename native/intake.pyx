@@ -36,6 +36,7 @@ cdef extern from "recollectd_hot_answer.h" nogil:
     void hot_read_request(hot_request *request, const uint8_t *frame, uint64_t frame_bytes, const c_cache *cache,
                           const hot_limits *limits)
     void hot_prefetch_entry(const hot_request *request, const c_cache *cache)
+    void hot_prefetch_next(const hot_request *request, const c_cache *cache)
     int hot_answer(hot_desk *desk, hot_request *request, const uint8_t *frame, uint32_t *marks)
     bint hot_outbox_put(hot_outbox *box, const uint8_t *bytes, uint64_t count)
     void hot_write_header(uint8_t *to, uint64_t message_bytes, uint32_t request_id, uint64_t position)
@@ -164,6 +165,8 @@ cdef class Intake:
             count += 1
         for index in range(count):
             hot_prefetch_entry(&AHEAD[index], self._desk.cache)
+        for index in range(count):
+            hot_prefetch_next(&AHEAD[index], self._desk.cache)
         for index in range(count):
             if not self._is_open(sizes[index]) or not self._answer(&AHEAD[index], frames[index]):
                 self._take(PyBytes_FromStringAndSize(<char *>frames[index], sizes[index]))

@@ -210,6 +210,9 @@ static inline uint32_t hot_read_keys(hot_desk *desk, hot_request *request, uint6
     for (uint32_t index = 0; index < count; index++) {
         hot_prefetch_entry(&ahead[index], desk->cache);
     }
+    for (uint32_t index = 0; index < count; index++) {
+        hot_prefetch_next(&ahead[index], desk->cache);
+    }
     return count;
 }
 

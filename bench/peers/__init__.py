@@ -18,7 +18,7 @@ import argparse
 import contextlib
 import statistics
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         for server in servers:
             _load(server, kinds, size)
         flushes = _flushes(ours)
-        samples = _rounds(servers, kinds, size)
+        samples, items = _rounds(servers, kinds, size)
         report.add("memtable flushes during the windows", "all rounds", ours=_flushes(ours) - flushes, must=">= 3")
         add_rows(report, samples, size.deep, [server.name for server in servers], names)
         if "put" in kinds:
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         redis = next((each for each in servers if isinstance(each, Redis)), None)
         if redis is not None:
             client_speed.compare(report, ours, redis, _CLIENT_ROUNDS, _CLIENT_SECONDS)
-        _disk(servers, report)
+        _disk(servers, items, report)
 
 
 def _subfolder(folder: Path, name: str) -> Path:
@@ -150,8 +150,10 @@ def _sound(server: Peer, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _rounds(servers: list[Peer], kinds: list[str], size: Size) -> Samples:
+def _rounds(servers: list[Peer], kinds: list[str], size: Size) -> tuple[Samples, Counter[str]]:
+    """Return the samples, and how many items each server has in its logs by then: the quicker one has more to keep."""
     samples: Samples = defaultdict(list)
+    items: Counter[str] = Counter()
     for turn in range(size.rounds):
         print(f"round {turn + 1} of {size.rounds}", flush=True)
         for kind in kinds:
@@ -163,23 +165,27 @@ def _rounds(servers: list[Peer], kinds: list[str], size: Size) -> Samples:
                     if isinstance(server, Sqlite) and shape != SHAPES[0]:
                         samples[server.name, kind, shape].append(samples[server.name, kind, SHAPES[0]][-1])
                         continue
-                    samples[server.name, kind, shape].append(_window(server, kind, shape, size, turn))
-    return samples
+                    sample, answered = _window(server, kind, shape, size, turn)
+                    samples[server.name, kind, shape].append(sample)
+                    items[server.name] += answered if kind == "append" else 0
+    return samples, items
 
 
-def _window(server: Peer, kind: str, shape: tuple[int, int], size: Size, turn: int) -> Sample:
+def _window(server: Peer, kind: str, shape: tuple[int, int], size: Size, turn: int) -> tuple[Sample, int]:
+    """Return what one window showed, and how many operations were done in it."""
     seconds = size.write_seconds if kind in ("put", "append") else size.read_seconds
     keys = {"get": size.keys, "put": size.deep}.get(kind, size.logs)
     before = server.footprint()  # at rest since its last window
     outcome = _sound(server, server.work(kind, keys, *shape, seconds, turn * 100 + shape[0] + shape[1]))
-    after = settle(server.footprint, size.settle_s, windows=2 if kind in ("put", "append") else 1)
-    return Sample(
+    after = settle(server.footprint, size.settle_s, windows=server.rest_windows if kind in ("put", "append") else 1)
+    sample = Sample(
         (after.cpu_s - before.cpu_s) / outcome.answered * 1e6,
         outcome.per_second,
         outcome.all.percentile(0.5),
         outcome.all.percentile(0.99),
         outcome.cpu_us,
     )
+    return sample, outcome.answered
 
 
 def _read_back(ours: Ours, size: Size, report: Report) -> None:
@@ -209,13 +215,14 @@ def _memory(servers: list[Peer], report: Report) -> None:
     _beside(report, "memory", "at the end of the windows", weights)
 
 
-def _disk(servers: list[Peer], report: Report) -> None:
+def _disk(servers: list[Peer], items: Counter[str], report: Report) -> None:
     weights = []
     for server in servers:
         print(f"compacting {server.name}", flush=True)
         server.compact()
         weights.append((server.name, server.disk_bytes() / 2**20))
-    _beside(report, "bytes on disk", "after sync and compaction", weights)
+        report.add("log items appended in the windows", peer=server.name, ours=items[server.name])
+    _beside(report, "bytes on disk", "after sync and compaction; see how many log items each has", weights)
 
 
 def _beside(report: Report, measure: str, case: str, weights: list[tuple[str, float]]) -> None:

@@ -34,10 +34,14 @@ class Unavailable(RuntimeError):
 
 
 class Peer(Protocol):
-    """One server under test. name is the peer's in the rows; durability is what an acknowledged write means there."""
+    """One server under test. name is the peer's in the rows; durability is what an acknowledged write means there.
+
+    rest_windows: how many quarters of a second it must be quiet behind writes to have come to rest.
+    """
 
     name: str
     durability: str
+    rest_windows: int
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises Unavailable."""
@@ -69,6 +73,7 @@ class NetworkPeer:
 
     target: Target
     requests: Mapping[str, Request]
+    rest_windows = 2
 
     def load(self, kind: str, keys: int, operations: int) -> Outcome:
         """Do so many operations of a kind, one key after the other."""
@@ -85,6 +90,7 @@ class Ours(NetworkPeer):
 
     name = "recollectd"
     durability = "synced, every version kept in history"
+    rest_windows = 5  # it prunes history once a second
 
     def __init__(self, folder: Path, options: Mapping[str, object]) -> None:
         self.daemon = DaemonProcess(folder)
@@ -293,6 +299,7 @@ class Sqlite:
 
     name = "sqlite"
     durability = "journal_mode WAL, synchronous FULL, last value only"
+    rest_windows = 2
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -23,7 +23,6 @@ BLOCK_BYTES: Final = 16 * _KIB
 BLOOM_BITS_PER_KEY: Final = 10
 DICTIONARY_BYTES: Final = 64 * _KIB
 DICTIONARY_TRAINING_BYTES: Final = 100 * DICTIONARY_BYTES
-ZSTD_LEVEL: Final = 6
 ZSTD_WINDOW_BITS_DEFAULT: Final = -14
 
 # Values over this go to blob files. Inside a block, one of them would be read again by every get near it (the cache
@@ -55,7 +54,9 @@ DELETIONS_SHARE: Final = 0.5
 MEMTABLE_BYTES_MIN: Final = 1 * _MIB
 BLOCK_CACHE_BYTES_MIN: Final = 4 * _MIB
 
-_COMPRESSED_WELL: Final = frozenset((Family.VALUES, Family.ENTRIES))
+# How hard zstd tries in the last level. Versions of state records are rewritten by compactions and pruned soon: level 6
+# took three quarters of all that a put costs, and level 1 takes a third of that. Messages are written once and kept.
+ZSTD_LEVELS: Final = {Family.VALUES: 1, Family.ENTRIES: 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,10 @@ def _family_options(family: Family, options: EngineOptions, cache: Cache, memtab
     if family is Family.ENTRIES:
         # Entries are fetched by positions that exist: in the last level, where nearly all lie, a filter tells nothing.
         made.set_optimize_filters_for_hits(True)
-    if family in _COMPRESSED_WELL:
+    if family in ZSTD_LEVELS:
         made.set_bottommost_compression_type(DBCompressionType.zstd())
-        made.set_bottommost_compression_options(ZSTD_WINDOW_BITS_DEFAULT, ZSTD_LEVEL, 0, DICTIONARY_BYTES, True)
+        level = ZSTD_LEVELS[family]
+        made.set_bottommost_compression_options(ZSTD_WINDOW_BITS_DEFAULT, level, 0, DICTIONARY_BYTES, True)
         made.set_bottommost_zstd_max_train_bytes(DICTIONARY_TRAINING_BYTES, True)
         made.set_enable_blob_files(True)
         made.set_min_blob_size(BLOB_BYTES_MIN)
