@@ -243,6 +243,7 @@ def _undo_names(names: Sequence[Note], logs: Sequence[Path], rng: random.Random,
         elif note.kind == RENAME and path.exists():
             path.rename(note.names[0])
         if note.kind in (RENAME, UNLINK) and note.inode and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)  # a folder goes after what was in it, and comes back with it
             os.link(trash / str(note.inode), path)
     return len(doomed)
 

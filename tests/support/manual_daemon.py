@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import pytest
 
 from recollectd.config.tree import Config
+from recollectd.memory.memories.erasing import Erasing
 from recollectd.memory.memories.scopes import SearchScopes
 from recollectd.memory.recovery import Recovered
 from recollectd.memory.sessions import Sessions
@@ -52,6 +53,7 @@ class NoViews:
 
     def __init__(self) -> None:
         self.scopes = SearchScopes()
+        self.erasing = Erasing(self.start, lambda: 0, 0)
 
     def pending(self) -> None:
         """Nothing is indexed anew."""

@@ -46,10 +46,11 @@ LEVEL_0_FILES: Final = 8
 LEVEL_0_FILES_SLOW: Final = 32
 LEVEL_0_FILES_STOP: Final = 48
 
-# A file in which this share of any window of keys is deletions is compacted early: a walk pays for each (0.2 us).
+# A file in which this share of any window of keys is deletions is compacted early: a walk pays for each (0.2 us). More
+# than half: a put beyond the versions that are kept deletes one for the one it writes, and calls for nothing by that.
 DELETIONS_WINDOW: Final = 1_024
-DELETIONS_TRIGGER: Final = 512
-DELETIONS_SHARE: Final = 0.5
+DELETIONS_TRIGGER: Final = 704
+DELETIONS_SHARE: Final = 0.65
 
 MEMTABLE_BYTES_MIN: Final = 1 * _MIB
 BLOCK_CACHE_BYTES_MIN: Final = 4 * _MIB

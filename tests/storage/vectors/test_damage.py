@@ -94,6 +94,17 @@ def test_a_rebuild_that_is_not_checkpointed_is_asked_for_again(journaled: Journa
     assert [(scope, space) for scope, space, _ in journaled.view.damaged()] == [HIT]
 
 
+def test_a_merge_behind_a_rebuild_to_a_later_state_loses_nothing(journaled: Journaled) -> None:
+    """Records may be newer than what the view as a whole has been told of."""
+    flip(files_of(journaled)["rows"], 5)
+    journaled.reopen()
+    later = journaled.view.applied_seq + 100
+    journaled.view.rebuild(*HIT, iter(list(journaled.records[HIT].items())), later)
+    journaled.view.merge(*HIT)
+    assert journaled.view.count(*HIT) == len(journaled.records[HIT])
+    journaled.check_all()
+
+
 def test_changes_that_come_while_it_waits_are_in_what_is_rebuilt(journaled: Journaled) -> None:
     flip(files_of(journaled)["graph"], 5)
     journaled.reopen()

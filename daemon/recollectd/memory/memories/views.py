@@ -54,6 +54,7 @@ from recollectd.storage.keywords.errors import KeywordsDamaged, KeywordsOutdated
 from recollectd.storage.keywords.options import Change as KeywordChange
 from recollectd.storage.keywords.options import KeywordOptions
 from recollectd.storage.keywords.view import Keywords, open_keywords, rebuild_keywords
+from recollectd.storage.vectors.changes import Drop
 from recollectd.storage.vectors.pressure import Pressure
 from recollectd.storage.vectors.view import VectorView
 
@@ -313,9 +314,15 @@ class MemoryViews:
 
     # -- coming up -------------------------------------------------------------------------------------------------
 
-    def come_up(self, rebuild_vectors: bool) -> None:
-        """Learn the spaces, make anew what is lost, and tell what is not durable yet."""
+    def come_up(self, trimmed: int) -> None:
+        """Learn the spaces, make anew what is lost, and tell what is not durable yet.
+
+        trimmed: up to this commit there are no change rows any more.
+        """
         applied = self._engine.applied_seq
+        outdated = self.vectors.durable_seq < trimmed
+        if outdated:
+            self.vectors.apply(applied, [Drop(*space) for space in self.vectors.spaces()])
         changed = list(self._changes(self.durable_seq + 1))
         for scope in self.scopes.searchable():
             changed += newer_messages(self._engine, scope, self.keywords.durable_seq)
@@ -323,7 +330,7 @@ class MemoryViews:
         for key, row in walk(self._engine, Family.HEADS, bytes((Kind.VECTOR_SPACE,))):
             head = decode_space(row)
             name = key[namespace_end(key) :].decode()
-            if head.alias_of or head.incarnation > self.vectors.durable_seq:
+            if head.alias_of or head.incarnation > max(self.vectors.durable_seq, trimmed):
                 continue  # no space, or one that its change row makes
             self._spaces[scope_of(key), name] = head.incarnation
             if (scope_of(key), name) not in self.vectors.spaces():
@@ -332,7 +339,7 @@ class MemoryViews:
             # One that was dropped, or dropped and made anew, since the view was durable: its change row drops it.
             self._spaces.setdefault((scope, name), 0)
         lost = {(scope, name) for scope, name, _ in self.vectors.damaged()}
-        if rebuild_vectors:
+        if outdated:
             lost |= set(self._spaces)
         for scope, name in lost:
             log.warning("the vector space %s is made anew from the records", name)
@@ -377,7 +384,7 @@ def open_views(folder: Path, engine: Engine, options: ViewOptions = DEFAULT_VIEW
         )
     vectors = VectorView(folder / VECTORS_NAME, options.vectors)
     views = MemoryViews(engine, keywords, vectors, scopes, options)
-    views.come_up(rebuild_vectors=vectors.durable_seq < trimmed)
+    views.come_up(trimmed)
     return views
 
 

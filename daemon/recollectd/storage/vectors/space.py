@@ -158,7 +158,8 @@ class Space:
         with self.lock:
             assert self.frozen is None
             self.version += 1
-            seq = max(seq, self.changed_seq)
+            # A rebuild brings rows of a state that the view as a whole may not have reached yet.
+            seq = max(seq, self.changed_seq, self.rebuilt_seq)
             self.frozen, self.active = self.active, Delta(self.spec, self._delta_rows_max)
             self._died_since = {}
             self._publish(seq)
