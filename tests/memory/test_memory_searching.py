@@ -19,8 +19,9 @@ from recollectd.memory import commits
 from recollectd.memory.memories import searching
 from recollectd.memory.memories.heads import memory_key
 from recollectd.memory.memories.known import KnownMemories
+from recollectd.memory.memories.opening import open_views
 from recollectd.memory.memories.view_options import ViewOptions
-from recollectd.memory.memories.views import MemoryViews, open_views
+from recollectd.memory.memories.views import MemoryViews
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.fields import Message
 from recollectd.storage.engine import Engine

@@ -11,8 +11,9 @@ import pytest
 from memory.asking import NS, add, memory, space, vector
 from memory.harness import Store, TestView
 from recollectd.memory import commits
+from recollectd.memory.memories.opening import open_views
 from recollectd.memory.memories.view_options import ViewOptions
-from recollectd.memory.memories.views import MemoryViews, open_views
+from recollectd.memory.memories.views import MemoryViews
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.fields import Message
 from recollectd.storage.engine import Engine

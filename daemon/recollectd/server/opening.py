@@ -9,8 +9,9 @@ from typing import NamedTuple
 from recollectd.config.tree import Config
 from recollectd.journal.interface import Journal, JournalOptions
 from recollectd.journal.local import open_journal
+from recollectd.memory.memories.opening import open_views
 from recollectd.memory.memories.view_options import ViewOptions
-from recollectd.memory.memories.views import MemoryViews, open_views
+from recollectd.memory.memories.views import MemoryViews
 from recollectd.memory.recovery import Progress, Recovered, recover
 from recollectd.memory.settings.events import HistoryPolicy
 from recollectd.sizing import size

@@ -18,23 +18,21 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import structs
 
 from recollectd.memory.kind import WriteOperation
 from recollectd.memory.memories import indexing, said
-from recollectd.memory.memories.documents import FIELDS
 from recollectd.memory.memories.erasing import Erasing
 from recollectd.memory.memories.events import noted
 from recollectd.memory.memories.heads import decode_space, is_changed_memory, noted_memory
 from recollectd.memory.memories.indexing import Spaces, scope_of
 from recollectd.memory.memories.known import KnownMemories, KnownSpaces
-from recollectd.memory.memories.scanning import all_documents, all_memories, finish, walk
-from recollectd.memory.memories.scopes import SearchScopes, newer_messages, walk_settings
+from recollectd.memory.memories.scanning import all_memories, finish, walk
+from recollectd.memory.memories.scopes import SearchScopes, newer_messages
 from recollectd.memory.memories.standing import StandingFilters
-from recollectd.memory.memories.view_options import DEFAULT_VIEW_OPTIONS, ViewOptions
+from recollectd.memory.memories.view_options import ViewOptions
 from recollectd.protocol import errors
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.engine import Engine
@@ -48,12 +46,9 @@ from recollectd.storage.keyspace import (
     namespace_end,
     pack_number,
     split_change_key,
-    unpack_number,
 )
-from recollectd.storage.keywords.errors import KeywordsDamaged, KeywordsOutdated
 from recollectd.storage.keywords.options import Change as KeywordChange
-from recollectd.storage.keywords.options import KeywordOptions
-from recollectd.storage.keywords.view import Keywords, open_keywords, rebuild_keywords
+from recollectd.storage.keywords.view import Keywords
 from recollectd.storage.vectors.changes import Drop
 from recollectd.storage.vectors.pressure import Pressure
 from recollectd.storage.vectors.view import VectorView
@@ -71,7 +66,6 @@ _STEP: Final = 256
 _WALK_ROWS: Final = 1_000
 _WAITING_MAX: Final = 200_000
 _BUSY_RETRY_MS: Final = 50
-KEYWORD_BYTES_MAX: Final = 256 << 20
 
 
 class MemoryViews:
@@ -360,36 +354,6 @@ class MemoryViews:
             vector = (found.vectors or {}).get(name)
             if vector is not None and vector.incarnation == incarnation:
                 yield found.key[namespace_end(found.key) :], vector.components
-
-
-def open_views(folder: Path, engine: Engine, options: ViewOptions = DEFAULT_VIEW_OPTIONS) -> MemoryViews:
-    """Open the views in a data folder, or make them, and bring them up to what is applied. Raises OSError."""
-    row = engine.get_many(Family.META, (CHANGES_TRIMMED_KEY,))[0]
-    trimmed = 0 if row is None else unpack_number(row)
-    scopes = SearchScopes(walk_settings(engine))
-    keyword_options = KeywordOptions(
-        fields=FIELDS,
-        analysis_of=scopes.analysis_of,
-        delta_bytes_wanted=options.keyword_flush_bytes,
-        delta_bytes_max=max(KEYWORD_BYTES_MAX, 2 * options.keyword_flush_bytes),
-    )
-    try:
-        keywords = open_keywords(folder / KEYWORDS_NAME, keyword_options)
-        if keywords.durable_seq < trimmed:
-            raise KeywordsOutdated(f"durable up to {keywords.durable_seq}, changes are known from {trimmed + 1} on")
-    except (KeywordsDamaged, KeywordsOutdated) as error:
-        log.warning("the keyword view is made anew from the records: %s", error)
-        keywords = rebuild_keywords(
-            folder / KEYWORDS_NAME, engine.applied_seq, all_documents(engine, scopes), keyword_options
-        )
-    vectors = VectorView(folder / VECTORS_NAME, options.vectors)
-    views = MemoryViews(engine, keywords, vectors, scopes, options)
-    views.come_up(trimmed)
-    return views
-
-
-KEYWORDS_NAME: Final = "keywords"
-VECTORS_NAME: Final = "vectors"
 
 
 def _whole_commits(changed: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
