@@ -225,12 +225,16 @@ def answers(peer: Peer) -> list[tuple[int, bytes]]:
 
 
 def written(peer: Peer, write_ids: set[int]) -> list[tuple[int, int]]:
-    """Return the writes that were carried out."""
-    return [
-        (answer.request_id, answer.position)
-        for answer in peer.replies
-        if answer.request_id in write_ids and not isinstance(answer.reply, connection.ErrorReply)
-    ]
+    """Return the writes that were carried out, then those that repeat one: when that is answered depends on how soon
+    it was noticed, and promises nothing to other records.
+    """
+    carried_out: list[tuple[int, int]] = []
+    repeated: list[tuple[int, int]] = []
+    for answer in peer.replies:
+        if answer.request_id in write_ids and not isinstance(answer.reply, connection.ErrorReply):
+            again = answer.position and any(answer.position == position for _, position in carried_out)
+            (repeated if again else carried_out).append((answer.request_id, answer.position))
+    return carried_out + sorted(repeated)
 
 
 def watched(peer: Peer) -> dict[int, list[transactions.Change]]:
