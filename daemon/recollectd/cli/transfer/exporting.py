@@ -25,6 +25,7 @@ from recollectd.cli.transfer.lines import (
     StateLine,
     write_line,
 )
+from recollectd.cli.transfer.separate_vectors import space_blocks, taken_out
 
 if TYPE_CHECKING:
     from recollectd.client import Client
@@ -44,8 +45,8 @@ WHOLE_SECOND: Final = len("2026-01-31T12:00:00")
 class Place(Struct, frozen=True):
     """How far an export is: before the record or page named.
 
-    kind: of KINDS. cursor: of a scan of states. id: a log's; created_at and id: a conversation's.
-    position: a log's, or how many memories were told.
+    kind: of KINDS. cursor: of a scan of states. id and position: a log's; created_at and id: a conversation's;
+    conversation_id, position and id: those of the last memory told.
     """
 
     namespace: Labels = ()
@@ -54,20 +55,32 @@ class Place(Struct, frozen=True):
     created_at: str = ""
     id: str = ""
     position: int = 0
+    conversation_id: str = ""
 
 
 class Page(NamedTuple):
-    """Lines, how many of them are records, and the place behind them; None inside a conversation, which has none."""
+    """Lines, how many of them are records, the place behind them, and blocks of vectors that are not in the lines.
+
+    place: None where there is none, as inside a conversation.
+    """
 
     text: bytes
     records: int
     place: Place | None
+    aside: bytes = b""
 
 
 def export_pages(
-    client: Client, prefix: Labels = (), kinds: Sequence[str] = KINDS, at: Place | None = None
+    client: Client,
+    prefix: Labels = (),
+    kinds: Sequence[str] = KINDS,
+    at: Place | None = None,
+    *,
+    vectors_aside: bool = False,
 ) -> Iterator[Page]:
     """Yield all records of the namespaces that begin with `prefix`, of these kinds, from a place on.
+
+    vectors_aside: vectors are beside the lines instead of in them.
 
     The walk is no snapshot: what changes meanwhile is in it as it is when the walk comes by.
     """
@@ -81,7 +94,11 @@ def export_pages(
         view = client.with_namespace(*namespace)
         for kind in KINDS[KINDS.index(start.kind) :]:
             if kind in kinds:
-                yield from _WALKS[kind](view, namespace, start if kind == start.kind else Place())
+                from_here = start if kind == start.kind else Place()
+                if kind == MEMORY:
+                    yield from _memories(view, namespace, from_here, vectors_aside)
+                else:
+                    yield from _WALKS[kind](view, namespace, from_here)
 
 
 def _beginning() -> ExportLine:
@@ -162,14 +179,21 @@ def _conversations(client: Client, namespace: Labels, start: Place) -> Iterator[
         yield Page(b"".join(pending), records, behind)
 
 
-def _memories(client: Client, namespace: Labels, start: Place) -> Iterator[Page]:
-    if not start.position:
+def _memories(client: Client, namespace: Labels, start: Place, vectors_aside: bool) -> Iterator[Page]:
+    behind = (start.conversation_id, start.position, start.id) if start.id else None
+    if behind is None:
         spaces = space_lines(client, namespace)
         if spaces:
-            yield Page(b"".join(map(write_line, spaces)), len(spaces), start)
-    for lines, told in memory_pages(client, namespace, start.position):
-        place = Place(namespace=namespace, kind=MEMORY, position=told)
-        yield Page(b"".join(map(write_line, lines)), len(lines), place)
+            aside = space_blocks(spaces) if vectors_aside else b""
+            yield Page(b"".join(map(write_line, spaces)), len(spaces), None, aside)
+    for lines, (conversation_id, position, memory_id) in memory_pages(client, namespace, behind):
+        aside = b""
+        if vectors_aside:
+            lines, aside = taken_out(lines)
+        place = Place(
+            namespace=namespace, kind=MEMORY, conversation_id=conversation_id, position=position, id=memory_id
+        )
+        yield Page(b"".join(map(write_line, lines)), len(lines), place, aside)
 
 
 def message_line(namespace: Labels | None, conversation_id: str, message: Message) -> MessageLine:
@@ -211,4 +235,4 @@ def _creation(info: ConversationInfo) -> tuple[str, str]:
     return info.created_at, info.conversation_id
 
 
-_WALKS: Final = {STATE: _states, LOG: _logs, CONVERSATION: _conversations, MEMORY: _memories}
+_WALKS: Final = {STATE: _states, LOG: _logs, CONVERSATION: _conversations}

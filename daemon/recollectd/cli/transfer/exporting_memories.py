@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from recollectd.client.results import Memory
 
 PAGE_MEMORIES = 200
+
+Order = tuple[str, int, str]
+"""A memory's place in an export: its conversation, its position there, its id."""
 
 
 def space_lines(client: Client, namespace: Labels) -> list[VectorSpaceLine]:
@@ -32,19 +36,19 @@ def space_lines(client: Client, namespace: Labels) -> list[VectorSpaceLine]:
     ]
 
 
-def memory_pages(client: Client, namespace: Labels, behind: int) -> Iterator[tuple[list[MemoryLine], int]]:
-    """Yield memories in the order of their conversations, and how many were told by then; without the first `behind`.
+def memory_pages(client: Client, namespace: Labels, behind: Order | None) -> Iterator[tuple[list[MemoryLine], Order]]:
+    """Yield memories in the order of their conversations, those behind one of them, and which one was the last.
 
     The order of adding is what gives a memory its place in a conversation. The ids of all are held in memory.
     """
     order = sorted(
         (each.conversation_id or "", each.position, each.memory_id) for each in client.memories.list(hidden=True)
     )
-    for start in range(behind, len(order), PAGE_MEMORIES):
-        ids = [memory_id for _, _, memory_id in order[start : start + PAGE_MEMORIES]]
+    for start in range(bisect_right(order, behind) if behind else 0, len(order), PAGE_MEMORIES):
+        page = order[start : start + PAGE_MEMORIES]
+        ids = [memory_id for _, _, memory_id in page]
         found = client.memories.get_many(ids, vectors=True)
-        lines = [memory_line(namespace, found[memory_id]) for memory_id in ids if memory_id in found]
-        yield lines, start + len(ids)
+        yield [memory_line(namespace, found[memory_id]) for memory_id in ids if memory_id in found], page[-1]
 
 
 def memory_line(namespace: Labels, memory: Memory) -> MemoryLine:

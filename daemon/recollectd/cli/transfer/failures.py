@@ -1,4 +1,4 @@
-"""What can be wrong with a line."""
+"""What can be wrong with a line, or with vectors beside the lines."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ class TransferStopped(Exception):
         super().__init__(str(cause))
         self.line = line
         self.cause = cause
+
+
+class VectorsError(Exception):
+    """A file of vectors cannot be taken in; the message names it and the array. stored: the lines are stored."""
+
+    def __init__(self, message: str, *, stored: bool = False) -> None:
+        super().__init__(message)
+        self.stored = stored

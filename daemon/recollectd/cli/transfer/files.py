@@ -3,7 +3,8 @@
     OUT.partial   the lines so far
     OUT.progress  JSON: what is exported, a place, and how many bytes of the lines lie before it
 
-OUT.progress is never ahead of OUT.partial: bytes behind the last place are cut off by whoever goes on.
+OUT.progress is never ahead of OUT.partial: bytes behind the last place are cut off by whoever goes on. The same holds
+for a file beside the lines (`Aside`), which is whole before the lines are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -24,12 +25,32 @@ PROGRESS: Final = ".progress"
 
 
 class Progress(Struct, frozen=True):
-    """The content of OUT.progress. subject: what is exported; records and bytes: before the place."""
+    """The content of OUT.progress. subject: what is exported; records, bytes and aside_bytes: before the place."""
 
     subject: str
     place: Place
     records: int
     bytes: int
+    aside_bytes: int = 0
+
+
+class Aside(Protocol):
+    """A file that takes what pages have beside their lines."""
+
+    def begin(self, size: int) -> None:
+        """Begin, behind this many bytes of an interrupted export. Raises DataError when they are not there."""
+
+    def write(self, content: bytes) -> None:
+        """Take what a page has aside."""
+
+    def flush(self) -> int:
+        """Return how many bytes were taken, none of them in memory alone."""
+
+    def finish(self) -> None:
+        """Make the file whole and durable; the lines are after it."""
+
+    def close(self, *, whole: bool) -> None:
+        """Close it. whole: the lines are whole, and nobody goes on with what is left."""
 
 
 def write_pages(
@@ -39,12 +60,32 @@ def write_pages(
     *,
     resume: bool,
     progress: Callable[[int], None] = lambda records: None,
+    aside: Aside | None = None,
 ) -> int:
     """Write pages to a file and return how many records it holds.
 
     subject: what is exported, compared with what a partial file holds. resume: go on with a partial file; without one,
-    begin. Raises DataError when the partial file is of another export or shorter than its progress says.
+    begin. aside: takes what pages have beside their lines, and is closed. Raises DataError when the partial file is of
+    another export or shorter than its progress says.
     """
+    whole = False
+    try:
+        records = _write_pages(out, subject, pages, resume, progress, aside)
+        whole = True
+    finally:
+        if aside is not None:
+            aside.close(whole=whole)
+    return records
+
+
+def _write_pages(
+    out: Path,
+    subject: str,
+    pages: Callable[[Place | None], Iterable[Page]],
+    resume: bool,
+    progress: Callable[[int], None],
+    aside: Aside | None,
+) -> int:
     partial, noted = partial_of(out), _beside(out, PROGRESS)
     begun = _read_progress(noted, subject) if resume and partial.exists() else None
     records = begun.records if begun else 0
@@ -53,18 +94,25 @@ def write_pages(
     with open(partial, "r+b" if begun else "wb") as file:
         if begun:
             _cut(file, begun)
+        if aside is not None:
+            aside.begin(begun.aside_bytes if begun else 0)
         for page in pages(begun.place if begun else None):
             file.write(page.text)
+            if aside is not None:
+                aside.write(page.aside)
             records += page.records
             progress(records)
             if page.place is not None:
                 file.flush()
-                _note(noted, Progress(subject, page.place, records, file.tell()))
+                aside_bytes = aside.flush() if aside is not None else 0
+                _note(noted, Progress(subject, page.place, records, file.tell(), aside_bytes))
         file.flush()
         os.fsync(file.fileno())
+    if aside is not None:
+        aside.finish()
     os.replace(partial, out)
     noted.unlink(missing_ok=True)
-    _sync_folder(out)
+    sync_folder(out)
     return records
 
 
@@ -79,7 +127,7 @@ def write_lines(out: Path, lines: Iterable[bytes], progress: Callable[[int], Non
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, out)
-    _sync_folder(out)
+    sync_folder(out)
     return records
 
 
@@ -117,7 +165,8 @@ def _note(noted: Path, progress: Progress) -> None:
     os.replace(aside, noted)
 
 
-def _sync_folder(out: Path) -> None:
+def sync_folder(out: Path) -> None:
+    """Make a file's name durable."""
     folder = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -40,16 +40,20 @@ CHUNK_RECORDS_MAX: Final = 1_000
 CHUNK_BYTES_MAX: Final = limits.PAGE_BYTES_MAX
 
 Reader = Callable[[int, bytes], list[RecordLine]]
+Join = Callable[[int, RecordLine], RecordLine]
 
 
-def own_lines(source: str) -> Reader:
-    """Return the reader of recollectd's own lines; `source` names where messages without an id come from."""
+def own_lines(source: str, join: Join = lambda number, line: line) -> Reader:
+    """Return the reader of recollectd's own lines.
+
+    source: names where messages without an id come from. join: makes a record of what a line says and what is beside.
+    """
 
     def read(number: int, text: bytes) -> list[RecordLine]:
         line = read_line(number, text)
         if isinstance(line, MessageLine) and line.message_id is None:
             line = msgspec.structs.replace(line, message_id=derived_id(source, str(number)))
-        return [] if line is None else [line]
+        return [] if line is None else [join(number, line)]
 
     return read
 

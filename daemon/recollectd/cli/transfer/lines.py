@@ -102,7 +102,7 @@ class VectorSpaceLine(Line, frozen=True, kw_only=True, tag="vector_space"):
 
 
 class MemoryLine(Line, frozen=True, kw_only=True, tag="memory"):
-    """A memory, with its vectors by space; `memory_kind` is what sort of memory it is."""
+    """A memory, with its vectors by space, unless they are beside the lines; `memory_kind` is what sort it is."""
 
     namespace: Labels | None = None
     memory_id: str

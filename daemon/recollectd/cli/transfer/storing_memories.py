@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from recollectd.cli.transfer.lines import MemoryLine, VectorSpaceLine
 from recollectd.protocol.errors import AlreadyExists, NotFound
 
 if TYPE_CHECKING:
-    from recollectd.client import Client
+    from recollectd.client import Client, NewMemory
 
 BATCH = 200
 """Memories of one commit: with vectors some of them are as large as all the rest."""
@@ -77,12 +78,20 @@ def store_memories(
                 client.memories.add_many(fresh.values())
         report.add("memory", len(fresh))
         report.skip("memory", len(lines) - len(fresh))
+        _count_vectors(new, fresh, report)
         for _, line in lines:
             if line.memory_id in fresh and line.forgotten_at is not None:
                 client.memories.forget(line.memory_id)
             if line.memory_id in fresh and line.superseded_by is not None:
                 superseded.append((line.memory_id, line.superseded_by))
     return superseded
+
+
+def _count_vectors(new: Iterable[NewMemory], fresh: Container[str | None], report: Report) -> None:
+    for each in new:
+        if each.vectors:
+            count = report.add if each.memory_id in fresh else report.skip
+            count("vector", len(each.vectors))
 
 
 def store_superseded(client: Client, superseded: list[tuple[str, str]]) -> None:
