@@ -391,9 +391,7 @@ def test_without_numpy_one_sentence_says_what_to_install(recollectd_daemon: Daem
         f"'--url', {recollectd_daemon.url!r}]; sys.exit(main())"
     )
     for command in ("export", "import"):
-        lines.unlink(missing_ok=True)
-        if command == "import":
-            lines.touch()
+        lines.touch() if command == "import" else lines.unlink(missing_ok=True)
         words = [sys.executable, "-c", program, command]
         ended = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
         assert ended.returncode == 69, ended.stderr

@@ -45,7 +45,7 @@ OTHERS: Final[dict[str, tuple[str, ...]]] = {
     "memory": ("msgspec",),
     "server": ("msgspec", "uvloop", "psutil"),
     "testing": ("msgspec", "pytest"),
-    "cli": ("msgspec", "click"),
+    "cli": ("msgspec", "click", "numpy"),  # numpy: for vectors beside lines, by modules that are imported for these
 }
 
 # And each adapter, beside msgspec: the framework it is for, whose extra it needs.
