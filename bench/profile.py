@@ -30,6 +30,8 @@ ROOMS: Final = {
     "hot_": "native ways",
     "intake": "native ways",
     "value_cache": "native ways",
+    "facts.": "native ways",
+    "session.": "native ways",
     "journal_writer": "journal writer",
     "loop": "uvloop",
     "_core": "msgspec",
