@@ -6,7 +6,7 @@ moment on, with adding the messages and whatever it had to wait for.
 
 Bytes saved are those of all files of the records after a full compaction, against JSON Lines of role, content and
 timestamp, persisted ten messages at a time. They are weighed without any dictionary, so without one that has seen the
-messages; and as the daemon stores them, with the dictionary that RocksDB trains for each of its files and keeps in it.
+messages; and as the daemon stores them, with the dictionary of samples that RocksDB keeps in each of its files.
 The messages are those of a file of dialogues that is given (none is part of the project), and beside it the sentences
 of this project's documents, which are denser than what people say.
 """
@@ -220,7 +220,6 @@ def _compacted_bytes(records: Path, dictionary_bytes: int) -> int:
     forced.set_bottommost_level_compaction(BottommostLevelCompaction.force())
     with (
         mock.patch.object(engine_options, "DICTIONARY_BYTES", dictionary_bytes),
-        mock.patch.object(engine_options, "DICTIONARY_TRAINING_BYTES", 100 * dictionary_bytes),
     ):
         engine = Engine.open(copy, engine_options.EngineOptions(64 << 20, 16 << 20))
         engine.flush()
