@@ -21,8 +21,8 @@ _MIB: Final = 1024 * _KIB
 
 BLOCK_BYTES: Final = 16 * _KIB
 BLOOM_BITS_PER_KEY: Final = 10
-# In each file of the last level: with 64 KiB, files of JSON are 3 to 6 % smaller, those of ten messages a row 3 % larger,
-# and a small store several times as large.
+# In each file of the last level: with 64 KiB, files of JSON are 3 to 6 % smaller, those of ten messages a row 3 %
+# larger, and a small store several times as large.
 DICTIONARY_BYTES: Final = 16 * _KIB
 ZSTD_WINDOW_BITS_DEFAULT: Final = -14
 
@@ -58,9 +58,9 @@ DELETIONS_SHARE: Final = 0.65
 MEMTABLE_BYTES_MIN: Final = 1 * _MIB
 BLOCK_CACHE_BYTES_MIN: Final = 4 * _MIB
 
-# How hard zstd tries in the last level. Versions of state records are rewritten by compactions and pruned soon. Messages
-# are kept: level 3 saves 6 % more of them than level 1 and costs half as much again; level 6 saves another 2 % for twice
-# the time, each time that a compaction rewrites them.
+# How hard zstd tries in the last level. Versions of state records are rewritten by compactions and pruned soon.
+# Messages are kept: level 3 saves 6 % more of them than level 1 and costs half as much again; level 6 saves another 2 %
+# for twice the time, whenever a compaction rewrites them.
 ZSTD_LEVELS: Final = {Family.VALUES: 1, Family.ENTRIES: 3}
 
 
