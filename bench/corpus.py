@@ -6,7 +6,8 @@ from functools import cache
 
 from msgspec import Raw
 
-from bench.crash.workload import Hints, Workload
+from bench.crash.hints import Hints
+from bench.crash.workload import Workload
 from recollectd.protocol import table
 from recollectd.protocol.messages import (
     connection,

@@ -1,18 +1,38 @@
-"""What searches find, compared with the records themselves: words by splitting texts, vectors by their being there."""
+"""What searches find, compared with the records themselves: words by splitting texts, vectors by computing scores."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from bench.crash.memory_workload import DIMENSIONS, SPACE, WORDS
+from msgspec import structs
+
+from bench.crash.memory_workload import WORDS
 from bench.wire import AsyncConnection
-from recollectd.protocol.messages import memories
+from recollectd.protocol import errors
+from recollectd.protocol.messages import conversations, memories, vector_spaces
 
 Namespace = tuple[str, ...]
-_RESULTS = 1_000
-_TOLERANCE = 1e-5
+Scores = dict[str, float]
+_RESULTS: Final = 500
+_RESULTS_MAX: Final = 1_000  # of one search
+_TOLERANCE: Final = 1e-5
+_SITTING_US: Final = 6 * 3_600_000_000
+_REACH: Final = 2
+
+
+class Held(NamedTuple):
+    """What a namespace holds that searches are about. conversations: by id; spaces: with aliases; messages: whether
+    they are searched."""
+
+    namespace: Namespace
+    memories: Sequence[memories.Memory]
+    conversations: Mapping[str, Sequence[conversations.Message]]
+    spaces: Mapping[str, vector_spaces.Space]
+    messages: bool
 
 
 async def listed(connection: AsyncConnection, namespace: Namespace, limit: int) -> AsyncIterator[memories.Memory]:
@@ -27,51 +47,138 @@ async def listed(connection: AsyncConnection, namespace: Namespace, limit: int) 
             return
 
 
-async def check_arms(connection: AsyncConnection, found: list[memories.Memory], namespace: Namespace) -> list[str]:
-    """Return where an arm finds another set of memories than there is."""
+async def find(connection: AsyncConnection, held: Held) -> dict[str, Scores]:
+    """Return what every search of a namespace finds, with the scores, by the search in words."""
+    found: dict[str, Scores] = {}
+    for word in WORDS:
+        found[f"{word} among memories"] = await _search(connection, _asked(held, word))
+        if held.messages:
+            found[f"{word} among messages"] = await _search(connection, _asked(held, word, among="messages"))
+    for name in held.spaces:
+        if (space := _space_of(held, name)) is not None:
+            ones = struct.pack(f"<{space.dimensions}f", *(1.0 for _ in range(space.dimensions)))
+            found[f"vectors of {name}"] = await _search(connection, _asked(held, "", vectors={name: ones}))
+    return found
+
+
+def check(held: Held, found: Mapping[str, Scores]) -> list[str]:
+    """Return where an arm found something else than the records have."""
     trouble: list[str] = []
     for word in WORDS:
-        wanted = {memory.memory_id for memory in found if word in memory.text.split()}
-        request = memories.MemorySearch(namespace, word, limit=_RESULTS, mode="keyword", hidden=True)
-        trouble += await _compare(connection, request, wanted, f"{namespace}: {word!r}")
-    wanted = {memory.memory_id for memory in found if SPACE in (memory.vectors or {})}
-    if wanted:
-        vector = struct.pack(f"<{DIMENSIONS}f", *(1.0 for _ in range(DIMENSIONS)))
-        request = memories.MemorySearch(
-            namespace, "", {SPACE: vector}, limit=_RESULTS, hidden=True, exact=True, neighbours=0.0
-        )
-        trouble += await _compare(connection, request, wanted, f"{namespace}: vectors")
-        trouble += await _compare_scores(connection, request, found)
+        wanted = {each.memory_id for each in held.memories if word in each.text.split()}
+        trouble += _compare(held, f"{word} among memories", wanted, found)
+        if held.messages:
+            said = {
+                f"{conversation_id}\0{position}"
+                for conversation_id, messages in held.conversations.items()
+                for position in _saying(messages, word)
+            }
+            trouble += _compare(held, f"{word} among messages", said, found)
+    for name in held.spaces:
+        if (space := _space_of(held, name)) is None:
+            continue
+        vectors = {
+            each.memory_id: each.vectors[space.name]
+            for each in held.memories
+            if each.vectors and space.name in each.vectors
+        }
+        search = f"vectors of {name}"
+        trouble += _compare(held, search, set(vectors), found)
+        scores = found[search]
+        trouble += [
+            f"{held.namespace}, {search}: {memory_id!r} has the score {scores[memory_id]}, its record {_cosine(each)}"
+            for memory_id, each in vectors.items()
+            if memory_id in scores and not abs(scores[memory_id] - _cosine(each)) <= _TOLERANCE
+        ]
     return trouble
 
 
-async def _compare_scores(
-    connection: AsyncConnection, request: memories.MemorySearch, found: list[memories.Memory]
-) -> list[str]:
-    """Return which vectors are scored otherwise than the records have them."""
-    reply = await connection.call(request)
-    assert isinstance(reply, memories.MemoryResults), reply
-    vectors = {memory.memory_id: (memory.vectors or {}).get(SPACE, b"") for memory in found}
+def differences(before: Mapping[str, Scores], after: Mapping[str, Scores]) -> list[str]:
+    """Return where the same searches found something else, or scored it otherwise."""
     return [
-        f"{request.namespace}: {result.memory.memory_id!r} has the score {result.score}, its record {wanted}"
-        for result in reply.results
-        if abs(result.score - (wanted := _cosine(vectors.get(result.memory.memory_id, b"")))) > _TOLERANCE
-        or math.isnan(wanted)
+        f"search for {search} found {after.get(search)!r:.400}, before {before.get(search)!r:.400}"
+        for search in {**before, **after}
+        if not _same(before.get(search, {}), after.get(search, {}))
     ]
+
+
+def _same(before: Scores, after: Scores) -> bool:
+    if max(len(before), len(after)) >= _RESULTS_MAX:
+        return len(before) == len(after)  # which of equal ones are the last is open
+    return before.keys() == after.keys() and all(abs(before[key] - after[key]) <= _TOLERANCE for key in before)
+
+
+def _asked(
+    held: Held, text: str, *, vectors: dict[str, bytes] | None = None, among: str = "memories"
+) -> memories.MemorySearch:
+    """Return a search by one arm alone, with the arm's own scores."""
+    return memories.MemorySearch(
+        held.namespace,
+        text,
+        vectors,
+        limit=_RESULTS,
+        hidden=True,
+        exact=True,
+        neighbours=0.0,
+        speaker=0.0,
+        expansion=0.0,
+        among=among,
+    )
+
+
+async def _search(connection: AsyncConnection, request: memories.MemorySearch) -> Scores:
+    """Search over all pages, waiting while the namespace is indexed anew."""
+    found: Scores = {}
+    while True:
+        try:
+            page = await connection.call(request)
+        except errors.Busy as busy:
+            await asyncio.sleep(busy.retry_after_ms / 1_000)
+            continue
+        assert isinstance(page, memories.MemoryResults), page
+        for each in page.results:
+            name = each.memory.memory_id
+            if request.among == "messages":
+                name = f"{each.memory.conversation_id}\0{each.memory.position}"
+            assert name not in found, f"{request} found {name!r} twice"
+            found[name] = each.score
+        if not page.cursor:
+            return found
+        request = structs.replace(request, cursor=page.cursor)
+
+
+def _space_of(held: Held, name: str) -> vector_spaces.Space | None:
+    """Return the space that a name stands for, if it is there."""
+    space = held.spaces.get(name)
+    if space is not None and space.alias_of:
+        space = held.spaces.get(space.alias_of)
+    return None if space is None or space.alias_of else space
+
+
+def _saying(messages: Sequence[conversations.Message], word: str) -> set[int]:
+    """Return the positions of messages of a conversation that say a word, or were said beside one that does."""
+    found: set[int] = set()
+    for index, one in enumerate(messages):
+        if word in one.content.split():
+            near = messages[max(0, index - _REACH) : index + _REACH + 1]
+            found |= {other.position for other in near if abs(_said_at(one) - _said_at(other)) <= _SITTING_US}
+    return found
+
+
+def _said_at(message: conversations.Message) -> int:
+    return message.timestamp if message.valid_at is None else message.valid_at
 
 
 def _cosine(components: bytes) -> float:
     """Return the cosine of a vector and the one of ones."""
-    floats = struct.unpack(f"<{len(components) // 4}f", components)
-    return sum(floats) / (math.hypot(*floats) * math.sqrt(DIMENSIONS)) if floats else math.nan
+    floats: tuple[float, ...] = struct.unpack(f"<{len(components) // 4}f", components)
+    return sum(floats) / (math.hypot(*floats) * math.sqrt(len(floats)))
 
 
-async def _compare(
-    connection: AsyncConnection, request: memories.MemorySearch, wanted: set[str], where: str
-) -> list[str]:
-    reply = await connection.call(request)
-    assert isinstance(reply, memories.MemoryResults), reply
-    answered = [result.memory.memory_id for result in reply.results]
-    if len(set(answered)) == len(answered) and set(answered) == wanted:
+def _compare(held: Held, search: str, wanted: set[str], found: Mapping[str, Scores]) -> list[str]:
+    answered = found[search].keys()
+    same = answered == wanted if len(wanted) <= _RESULTS_MAX else len(answered) == _RESULTS_MAX and answered <= wanted
+    if same:
         return []
-    return [f"search in {where} found {sorted(answered)}, there are {sorted(wanted)}"]
+    more, less = sorted(answered - wanted), sorted(wanted - answered)
+    return [f"{held.namespace}, {search}: found {more!r:.300} that are not there, did not find {less!r:.300}"]

@@ -6,23 +6,24 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from msgspec import Struct, structs
 
-from bench.crash import arms, log_model, memory_model, records
+from bench.crash import arms, log_model, memory_model, records, space_model
 from bench.crash.model import Model
 from bench.crash.records import Conversation, Key, Log, State, Version, difference
 from bench.crash.workload import SHORT_LIVED, SLIDING
 from bench.wire import AsyncConnection
 from recollectd.protocol.errors import NotFound
 from recollectd.protocol.messages import connection as messages
-from recollectd.protocol.messages import conversations, logs, state
+from recollectd.protocol.messages import conversations, logs, search_settings, state, vector_spaces
 from recollectd.protocol.messages.fields import Kind
 from recollectd.protocol.messages.memories import Memory
 
 Namespace = tuple[str, ...]
 SWEPT_TIMEOUT_S = 20.0
+_UNCONFIGURED: Final = search_settings.SearchSettings(*space_model.UNCONFIGURED[:4], False)
 
 
 class HistoryOf(Struct, frozen=True):
@@ -55,6 +56,19 @@ class Dump(NamedTuple):
     logs: dict[Key, LogOf]
     conversations: dict[Key, ConversationOf]
     memories: dict[Key, Memory]
+    spaces: dict[Key, vector_spaces.Space]
+    settings: dict[Key, search_settings.SearchSettings]
+
+    def held(self, namespace: Namespace) -> arms.Held:
+        """Return what of a namespace searches are about."""
+        settings = self.settings.get(space_model.settings_key(namespace))
+        return arms.Held(
+            namespace,
+            [memory for key, memory in self.memories.items() if key[1] == namespace],
+            {key[2]: each.messages for key, each in self.conversations.items() if key[1] == namespace},
+            {key[2]: space for key, space in self.spaces.items() if key[1] == namespace},
+            settings is not None and settings.messages,
+        )
 
 
 async def take(
@@ -71,6 +85,8 @@ async def take(
     found_logs: dict[Key, LogOf] = {}
     found_conversations: dict[Key, ConversationOf] = {}
     memories: dict[Key, Memory] = {}
+    spaces: dict[Key, vector_spaces.Space] = {}
+    settings: dict[Key, search_settings.SearchSettings] = {}
     for namespace in sorted({*listed, *namespaces}):
         async for record in scan(connection, namespace, rng.randint(1, 50)):
             states[int(Kind.STATE), namespace, record.key] = record
@@ -92,7 +108,26 @@ async def take(
             found_conversations[key] = conversation
         async for memory in arms.listed(connection, namespace, rng.randint(1, 20)):
             memories[int(Kind.MEMORY), namespace, memory.memory_id] = memory
-    return Dump(tuple(listed), states, histories, found_logs, found_conversations, memories)
+        await _take_spaces(connection, namespace, spaces, settings)
+    return Dump(tuple(listed), states, histories, found_logs, found_conversations, memories, spaces, settings)
+
+
+async def _take_spaces(
+    connection: AsyncConnection,
+    namespace: Namespace,
+    spaces: dict[Key, vector_spaces.Space],
+    settings: dict[Key, search_settings.SearchSettings],
+) -> None:
+    """Read a namespace's vector spaces, and how it is searched where that was ever told."""
+    reply = await connection.call(vector_spaces.SpaceList(namespace))
+    assert isinstance(reply, vector_spaces.Spaces)
+    for space in reply.spaces:
+        spaces[space_model.key_of(namespace, space.name)] = space
+    told = await connection.call(search_settings.SearchSettingsGet(namespace))
+    assert isinstance(told, search_settings.SearchSettings)
+    told = structs.replace(told, indexing=False)
+    if told != _UNCONFIGURED:
+        settings[space_model.settings_key(namespace)] = told
 
 
 async def _namespaces(connection: AsyncConnection, rng: random.Random) -> AsyncIterator[Namespace]:
@@ -188,6 +223,8 @@ def expected(model: Model) -> Dump:
     found_logs: dict[Key, LogOf] = {}
     found_conversations: dict[Key, ConversationOf] = {}
     memories: dict[Key, Memory] = {}
+    spaces: dict[Key, vector_spaces.Space] = {}
+    settings: dict[Key, search_settings.SearchSettings] = {}
     for key, record in model.records.items():
         if isinstance(record, State):
             if record.newest.value is not None:
@@ -199,8 +236,14 @@ def expected(model: Model) -> Dump:
         elif isinstance(record, Conversation):
             found_conversations[key] = _conversation(key[2], record)
         elif isinstance(record, records.Memory) and record.text is not None:
-            memories[key] = memory_model.told(key[2], record)
-    return Dump((), states, histories, found_logs, found_conversations, memories)
+            memories[key] = memory_model.told(key[2], record, space_model.spaces_of(model.records, key[1]))
+        elif isinstance(record, records.Space):
+            spaces[key] = space_model.told(key[2], record)
+        elif isinstance(record, records.Settings):
+            told = search_settings.SearchSettings(*record[:4], False)
+            if told != _UNCONFIGURED:
+                settings[key] = told
+    return Dump((), states, histories, found_logs, found_conversations, memories, spaces, settings)
 
 
 def _state(name: str, record: State) -> state.StateRecord:
@@ -229,7 +272,7 @@ def _conversation(name: str, record: Conversation) -> ConversationOf:
 
 def differences(wanted: Dump, found: Dump) -> Iterator[str]:
     """Yield what is missing, too much or different in a dump."""
-    for name in ("states", "histories", "logs", "conversations", "memories"):
+    for name in ("states", "histories", "logs", "conversations", "memories", "spaces", "settings"):
         left: dict[Key, Any] = getattr(wanted, name)
         right: dict[Key, Any] = getattr(found, name)
         for key in sorted({*left, *right}):
@@ -271,8 +314,6 @@ async def check_walks(connection: AsyncConnection, dump: Dump, namespace: Namesp
     walk = scan(connection, namespace, rng.randint(1, 5), prefix=prefix, pattern=pattern, reverse=reverse)
     found = [record.key async for record in walk]
     trouble = [] if found == wanted else [f"scan of {query}: found {found}, expected {wanted}"]
-    remembered = [memory for key, memory in dump.memories.items() if key[1] == namespace]
-    trouble += await arms.check_arms(connection, remembered, namespace)
     counted = await connection.call(state.StateCount(namespace, prefix, pattern))
     if not isinstance(counted, messages.Counted) or (counted.count, counted.cursor) != (len(wanted), b""):
         trouble.append(f"count of {query}: {counted}, expected {len(wanted)}")

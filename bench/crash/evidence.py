@@ -11,7 +11,15 @@ from bench.crash.model import Model, Played, time_in
 from bench.crash.records import Conversation, Key, Log, Record, State
 from bench.crash.sessions import Issue, Observation
 from recollectd.protocol.limits import TIME_US_MAX
-from recollectd.protocol.messages import conversations, logs, memories, state, transactions, vector_spaces
+from recollectd.protocol.messages import (
+    conversations,
+    logs,
+    memories,
+    search_settings,
+    state,
+    transactions,
+    vector_spaces,
+)
 from recollectd.protocol.messages.fields import Kind, Message, Reply
 
 
@@ -78,7 +86,14 @@ def keys_of(message: Message) -> Iterator[Key]:
         case memories.MemorySupersede():
             yield (int(Kind.MEMORY), message.namespace, message.memory_id)
             yield (int(Kind.MEMORY), message.namespace, message.superseded_by)
-        case vector_spaces.SpaceCreate():
+        case vector_spaces.SpaceEmbed():
+            yield from ((int(Kind.MEMORY), message.namespace, vector.memory_id) for vector in message.vectors)
+        case vector_spaces.SpaceAlias() | vector_spaces.SpaceSwitch():
+            yield (int(Kind.VECTOR_SPACE), message.namespace, message.name)
+            yield (int(Kind.VECTOR_SPACE), message.namespace, message.alias_of)
+        case search_settings.SearchConfigure():
+            yield (int(Kind.SEARCH_SETTINGS), message.namespace, "")
+        case vector_spaces.SpaceCreate() | vector_spaces.SpaceDrop():
             yield (int(Kind.VECTOR_SPACE), message.namespace, message.name)
         case transactions.Transaction() | transactions.Batch():
             for operation in message.operations:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.crash.model import Model
-from bench.crash.records import Key, Log, Memory, Record, Space, State
+from bench.crash.records import Key, Log, Memory, Record, Settings, Space, State
 from bench.crash.workload import SHARED
 from bench.wire import Connection, failure
 from recollectd.protocol import errors, table
@@ -63,7 +63,7 @@ def check_feed(model: Model, changes: Iterable[Change], after: int, until: int) 
 def _tells(change: Change, record: Record | None) -> bool:
     """Return whether the last change of a record in a commit is what left it so."""
     if record is None:
-        return change.operation == "delete"
+        return change.operation in ("delete", "drop")
     if isinstance(record, State):
         newest = record.newest
         if change.operation == "put":
@@ -71,9 +71,11 @@ def _tells(change: Change, record: Record | None) -> bool:
         gone = newest.value is None
         return change.version == newest.version and change.operation in (("delete", "expire") if gone else ("touch",))
     if isinstance(record, Space):
-        return change.operation == "create"
+        return change.operation == ("alias" if record.alias_of else "create")
+    if isinstance(record, Settings):
+        return change.operation == "configure"
     if isinstance(record, Memory):
         gone = record.text is None
-        allowed = ("delete",) if gone else ("put", "forget", "remember", "supersede")
+        allowed = ("delete",) if gone else ("put", "forget", "remember", "supersede", "embed")
         return change.version == record.version and change.operation in allowed
     return change.version == (record.next if isinstance(record, Log) else len(record.items))

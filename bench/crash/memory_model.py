@@ -1,17 +1,17 @@
-"""Memories and vector spaces in the model: each operation as the protocol's words have it."""
+"""Memories in the model: each operation as the protocol's words have it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, cast
 
-from bench.crash.records import Context, Key, Memory, Operations, Refused, Space
+from bench.crash import space_model
+from bench.crash.records import Context, Key, Memory, Operations, Refused, Space, Vector
 from recollectd.protocol import errors
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages import vector_spaces
-from recollectd.protocol.messages.connection import Deleted, Done
+from recollectd.protocol.messages.connection import Deleted
 from recollectd.protocol.messages.fields import Kind
-
-COMPONENT_BYTES: Final = 4
 
 
 def key_of(namespace: tuple[str, ...], memory_id: str) -> Key:
@@ -43,7 +43,7 @@ def add(context: Context, message: messages.MemoryAdd, reply: object) -> message
         if twin is not None:
             stored.append(_duplicate(*twin))
             continue
-        _check_vectors(context, message.namespace, new, f"memories[{index}].")
+        vectors = _vectors(context, message.namespace, new, f"memories[{index}].")
         if memory_id is None:
             memory_id = given[index].memory_id if index < len(given) else f"?{len(context.changes)}"
             if context.get(key_of(message.namespace, memory_id)) is not None:
@@ -52,7 +52,7 @@ def add(context: Context, message: messages.MemoryAdd, reply: object) -> message
         before = cast(Memory | None, context.get(key))
         version = 1 if before is None else before.version + 1
         memory = Memory(new.text, version, context.time, context.time, context.seq, (context.seq, index))
-        context.put(key, memory._replace(vectors=dict(new.vectors or {})))
+        context.put(key, memory._replace(vectors=vectors))
         stored.append(messages.MemoryStored(memory_id, version, context.time, context.time))
     return messages.MemoriesStored(tuple(stored))
 
@@ -74,14 +74,16 @@ def _twin(context: Context, namespace: tuple[str, ...], text: str) -> tuple[str,
     return min(same, key=lambda pair: pair[1].noted) if same else None
 
 
-def _check_vectors(context: Context, namespace: tuple[str, ...], new: messages.NewMemory, where: str) -> None:
+def _vectors(context: Context, namespace: tuple[str, ...], new: messages.NewMemory, where: str) -> dict[str, Vector]:
+    """Return the vectors told, by their spaces' own names."""
+    found: dict[str, Vector] = {}
     for name, components in (new.vectors or {}).items():
-        space = context.get((int(Kind.VECTOR_SPACE), namespace, name))
-        if space is None:
-            raise Refused(errors.NotFound, f"{where}vectors[{name!r}]")
-        assert isinstance(space, Space)
-        if len(components) != COMPONENT_BYTES * space.dimensions:
-            raise Refused(errors.InvalidArgument, f"{where}vectors[{name!r}]")
+        field = f"{where}vectors[{name!r}]"
+        space_name, space = space_model.resolve(context, namespace, name, field)
+        if len(components) != space_model.COMPONENT_BYTES * space.dimensions or space_name in found:
+            raise Refused(errors.InvalidArgument, field)
+        found[space_name] = Vector(space.revision, components)
+    return found
 
 
 def _present(context: Context, key: Key, field: str, if_version: int | None) -> Memory:
@@ -99,7 +101,7 @@ def replace(context: Context, message: messages.MemoryReplace, _: object) -> mes
     memory_id = new.memory_id or ""
     key = key_of(message.namespace, memory_id)
     before = _present(context, key, "memory.memory_id", message.if_version)
-    _check_vectors(context, message.namespace, new, "memory.")
+    vectors = _vectors(context, message.namespace, new, "memory.")
     same = before.text == new.text
     after = before._replace(
         text=new.text,
@@ -107,7 +109,7 @@ def replace(context: Context, message: messages.MemoryReplace, _: object) -> mes
         updated_at=context.time,
         revision=context.seq,
         noted=before.noted if same else (context.seq, 0),
-        vectors=before.vectors if new.vectors is None and same else dict(new.vectors or {}),
+        vectors=before.vectors if new.vectors is None and same else vectors,
     )
     context.put(key, after)
     return messages.MemoriesStored((messages.MemoryStored(memory_id, after.version, before.created_at, context.time),))
@@ -155,17 +157,32 @@ def delete(context: Context, message: messages.MemoryDelete, _: object) -> Delet
     return Deleted(1)
 
 
-def create_space(context: Context, message: vector_spaces.SpaceCreate, _: object) -> Done:
-    """Create a vector space."""
-    key = (int(Kind.VECTOR_SPACE), message.namespace, message.name)
-    if context.get(key) is not None:
-        raise Refused(errors.AlreadyExists, "name")
-    context.put(key, Space(message.dimensions, context.seq))
-    return Done()
+def embed(context: Context, message: vector_spaces.SpaceEmbed, _: object) -> vector_spaces.Embedded:
+    """Give memories a vector; those that have moved on are left alone."""
+    name, space = space_model.resolve(context, message.namespace, message.space, "space")
+    embedded: list[bool] = []
+    for index, given in enumerate(message.vectors):
+        if len(given.components) != space_model.COMPONENT_BYTES * space.dimensions:
+            raise Refused(errors.InvalidArgument, f"vectors[{index}].components")
+        key = key_of(message.namespace, given.memory_id)
+        memory = there(context, key)
+        embedded.append(memory is not None and memory.version == given.version)
+        vector = Vector(space.revision, given.components)
+        if memory is not None and embedded[-1] and memory.vectors.get(name) != vector:
+            context.put(key, memory._replace(vectors={**memory.vectors, name: vector}, revision=context.seq))
+    return vector_spaces.Embedded(tuple(embedded))
 
 
-def told(memory_id: str, memory: Memory) -> messages.Memory:
-    """Return what the daemon says of a memory; a time that is not exactly known stays a `Span`."""
+def told(memory_id: str, memory: Memory, spaces: Mapping[str, Space]) -> messages.Memory:
+    """Return what the daemon says of a memory; a time that is not exactly known stays a `Span`.
+
+    spaces: of its namespace.
+    """
+    alive = {
+        name: vector.components
+        for name, vector in memory.vectors.items()
+        if name in spaces and spaces[name].revision == vector.incarnation
+    }
     return messages.Memory(
         memory_id,
         memory.text or "",
@@ -176,7 +193,7 @@ def told(memory_id: str, memory: Memory) -> messages.Memory:
         forgotten_at=cast(int | None, memory.forgotten_at),
         superseded_at=cast(int | None, memory.superseded_at),
         superseded_by=memory.superseded_by,
-        vectors=memory.vectors,
+        vectors=alive,
     )
 
 
@@ -186,5 +203,5 @@ OPERATIONS: Final[Operations] = {
     messages.MemoryForget: forget,
     messages.MemorySupersede: supersede,
     messages.MemoryDelete: delete,
-    vector_spaces.SpaceCreate: create_space,
+    vector_spaces.SpaceEmbed: embed,
 }

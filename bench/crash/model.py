@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from bench.crash import conversation_model, log_model, memory_model, state_model
+from bench.crash import conversation_model, log_model, memory_model, space_model, state_model
 from bench.crash.records import Context, Key, Operations, Record, Refused, Span, State, commit, difference
 from recollectd.protocol import errors
 from recollectd.protocol.messages import conversations, logs, memories, state, transactions
@@ -25,6 +25,7 @@ _PERFORM: Final[Operations] = {
     **log_model.OPERATIONS,
     **conversation_model.OPERATIONS,
     **memory_model.OPERATIONS,
+    **space_model.OPERATIONS,
 }
 
 
@@ -69,7 +70,7 @@ class Model:
         reasons: dict[str, None] = {}
         for time in (exact,) if exact is not None else self._moments(time_max):
             stamp = Span(self.time, time_max) if exact is None else exact
-            context = Context(self.records, seq, time, stamp, self._history_count, dict(self._places))
+            context = Context(self.records, seq, time, stamp, self._history_count, dict(self._places), self._changed)
             expected = self._perform(context, message, reply)
             reason = difference(expected, reply)
             if not reason:

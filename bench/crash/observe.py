@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.crash.workload import Hints
-from recollectd.protocol.messages import conversations, logs, state
+from bench.crash.hints import Hints
+from recollectd.protocol.messages import conversations, logs, memories, state
 from recollectd.protocol.messages.connection import Deleted
 from recollectd.protocol.messages.fields import Kind, Message, Reply
 
@@ -23,6 +23,11 @@ def observe(hints: Hints, request: Message, reply: Reply, position: int) -> None
             hints.ranges[int(Kind.STATE), request.namespace] = position
         case state.StateDeletePrefix(), Deleted():
             hints.solo_cursor[request.namespace] = reply.cursor
+        case memories.MemoryList(lacking=space), memories.MemoryPage(cursor=b""):
+            place = request.namespace, space
+            hints.lacking[place] = tuple((each.memory_id, each.version) for each in reply.memories)
+            if not reply.memories:
+                hints.whole[place] = reply.position
         case logs.LogHead(), logs.LogInfo():
             hints.nexts[int(Kind.LOG), request.namespace, request.log_id] = reply.next
             hints.revisions[int(Kind.LOG), request.namespace, request.log_id] = reply.revision

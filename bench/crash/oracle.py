@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw
 
-from bench.crash import configurations, dump, feed, layers, state_model, views
+from bench.crash import arms, configurations, dump, feed, layers, moving, state_model, views
 from bench.crash.evidence import check_observations, check_order, in_order
 from bench.crash.model import Mismatch, Model
 from bench.crash.records import State
@@ -25,7 +25,8 @@ from bench.crash.workload import SHARED, SHORT_LIVED, SLIDING, SOLO_KEYS, STATE_
 from bench.process import DaemonProcess
 from bench.wire import AsyncConnection
 from recollectd.protocol import errors, table
-from recollectd.protocol.messages.connection import ErrorReply, Ping, Pong
+from recollectd.protocol.messages import search_settings, vector_spaces
+from recollectd.protocol.messages.connection import Deleted, ErrorReply, Ping, Pong
 from recollectd.protocol.messages.fields import Write
 from recollectd.protocol.messages.state import StatePut
 
@@ -33,6 +34,7 @@ RETRIED_OUTCOMES: Final = 25
 DAMAGED_SHARE: Final = 0.15
 # So often a crash waits until a merge that is under way has ended.
 MERGED_SHARE: Final = 0.5
+MOVED_SHARE: Final = 0.4
 ROUND_S_MAX: Final = 120.0  # far beyond any round: something is never answered
 _BARRIER: Final = StatePut(SHARED[0], "barrier", Raw(table.encode("barrier")))
 
@@ -169,6 +171,9 @@ class Store:
         complaints = list(dump.differences(dump.expected(self.model), first))
         for namespace in (*SHARED, SHORT_LIVED, solo_namespace(0)):
             complaints += await dump.check_walks(connection, first, namespace, self.rng)
+        searched = await self._search(connection, first)
+        for namespace, found in searched.items():
+            complaints += arms.check(first.held(namespace), found)
         complaints += await self._retry_outcomes()
         self._complain(complaints)
         if self.rng.random() < MERGED_SHARE:
@@ -183,8 +188,15 @@ class Store:
         connection = await self.crowd.connect(self.crowd.sessions[0])
         second = await self._dump(connection)
         complaints = [f"after another recovery: {text}" for text in dump.differences(first, second)]
+        for namespace, found in (await self._search(connection, first)).items():
+            complaints += [f"after another recovery: {text}" for text in arms.differences(searched[namespace], found)]
         complaints += await self._retry_outcomes()
         self._complain(complaints)
+
+    @staticmethod
+    async def _search(connection: AsyncConnection, held: dump.Dump) -> dict[tuple[str, ...], dict[str, arms.Scores]]:
+        """Return what every search of the shared namespaces finds."""
+        return {namespace: await arms.find(connection, held.held(namespace)) for namespace in SHARED}
 
     async def _dump(self, connection: AsyncConnection) -> dump.Dump:
         solo = (solo_namespace(session.index) for session in self.crowd.sessions)
@@ -203,6 +215,8 @@ class Store:
         if self.rng.random() < 0.3:
             self.crowd.issue(first, first.workload.configure(), sync=True)
             await self.crowd.settle()
+        if self.rng.random() < MOVED_SHARE:
+            await moving.move(self.crowd, first, self.rng.choice(SHARED))
         return barrier.answer.position
 
     async def _watch(self, after: int, until: int) -> None:
@@ -220,6 +234,8 @@ class Store:
         evidence, self.crowd.evidence = self.crowd.evidence, []
         for played, time_max in in_order(evidence):
             self.model.play(played, time_max)
+        for what in ("vectors given later", "spaces dropped", "names switched to a space", "searches configured"):
+            self.layer.note(what, sum(_did(issue) == what for issue in evidence))
         complaints = self.crowd.trouble + check_order(evidence)
         complaints += check_observations(self.model, self.crowd.observations)
         self.writes += len(evidence)
@@ -279,6 +295,21 @@ class Store:
         if complaints:
             more = f"\n... and {len(complaints) - 20} more" if len(complaints) > 20 else ""
             raise Mismatch("\n".join(complaints[:20]) + more)
+
+
+def _did(issue: Issue) -> str:
+    """Return what a write did that crashes should meet, in words, or nothing."""
+    assert issue.answer is not None
+    match issue.message, issue.answer.decode():
+        case vector_spaces.SpaceEmbed(), vector_spaces.Embedded(embedded=each) if any(each):
+            return "vectors given later"
+        case vector_spaces.SpaceDrop(), Deleted(deleted=1):
+            return "spaces dropped"
+        case vector_spaces.SpaceSwitch(), vector_spaces.Switched(switched=True):
+            return "names switched to a space"
+        case search_settings.SearchConfigure(), search_settings.SearchSettings():
+            return "searches configured"
+    return ""
 
 
 def _other(message: Write) -> Write:

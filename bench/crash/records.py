@@ -96,8 +96,18 @@ class Conversation(NamedTuple):
         return self.revision
 
 
+class Vector(NamedTuple):
+    """A vector of a memory. incarnation: the commit that made its space; it is gone with that."""
+
+    incarnation: int
+    components: bytes
+
+
 class Memory(NamedTuple):
-    """A memory, also after its deletion (text None). noted: when it began to say its text, by commit and place."""
+    """A memory, also after its deletion (text None). noted: when it began to say its text, by commit and place.
+
+    vectors: by the space's own name, those of dropped spaces too.
+    """
 
     text: str | None
     version: int
@@ -108,7 +118,7 @@ class Memory(NamedTuple):
     forgotten_at: Timed | None = None
     superseded_at: Timed | None = None
     superseded_by: str | None = None
-    vectors: dict[str, bytes] = {}  # noqa: RUF012  # never changed in place
+    vectors: dict[str, Vector] = {}  # noqa: RUF012  # never changed in place
 
     @property
     def hidden(self) -> bool:
@@ -121,9 +131,25 @@ class Memory(NamedTuple):
 
 
 class Space(NamedTuple):
-    """A vector space."""
+    """A vector space, or an alias of one. revision: the commit that made it."""
 
     dimensions: int
+    created_at: Timed
+    revision: int
+    alias_of: str = ""
+
+    def revision_at(self, time: int) -> int:
+        """The revision a reader is told."""
+        return self.revision
+
+
+class Settings(NamedTuple):
+    """How a namespace is searched."""
+
+    language: str
+    stemming: bool
+    stop_words: bool
+    messages: bool
     revision: int
 
     def revision_at(self, time: int) -> int:
@@ -131,7 +157,7 @@ class Space(NamedTuple):
         return self.revision
 
 
-Record = State | Log | Conversation | Memory | Space
+Record = State | Log | Conversation | Memory | Space | Settings
 
 
 class Refused(Exception):
@@ -152,7 +178,7 @@ class Context:
     """One commit in the making: changes lie over the records until they are joined.
 
     time: the moment tried for this commit; stamp: what is known of it, for what is stored; places: where each cursor of
-    a delete by prefix stands.
+    a delete by prefix stands; changed: the last commit that changed anything in a kind and namespace.
     """
 
     def __init__(
@@ -163,6 +189,7 @@ class Context:
         stamp: Timed,
         history_count: Callable[[tuple[str, ...]], int],
         places: dict[bytes, str],
+        changed: Mapping[tuple[int, tuple[str, ...]], int],
     ) -> None:
         self._records = records
         self.seq = seq
@@ -170,6 +197,7 @@ class Context:
         self.stamp = stamp
         self.history_count = history_count
         self.places = places
+        self._changed = changed
         self.changes: dict[Key, Record | None] = {}
 
     def get(self, key: Key) -> Record | None:
@@ -179,6 +207,11 @@ class Context:
     def put(self, key: Key, record: Record | None) -> None:
         """Say what the record will be; None: gone without a trace."""
         self.changes[key] = record
+
+    def changed_since(self, kind: int, namespace: tuple[str, ...], position: int) -> bool:
+        """Return whether a record of a kind in a namespace changed behind a position, by this commit too."""
+        here = any(key[:2] == (kind, namespace) for key in self.changes)
+        return here or self._changed.get((kind, namespace), 0) > position
 
     def everything(self) -> set[Key]:
         """Return the keys of all records there are."""
@@ -190,7 +223,7 @@ class Context:
         for key, record in self.changes.items():
             if record is None:
                 below.pop(key, None)
-        return Context(below, self.seq, self.time, self.stamp, self.history_count, self.places)
+        return Context(below, self.seq, self.time, self.stamp, self.history_count, self.places, self._changed)
 
 
 Operations = dict[type[Message], Callable[[Context, Any, object], Reply]]

@@ -14,9 +14,10 @@ from itertools import count
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bench.crash.hints import Hints
 from bench.crash.model import Mismatch
 from bench.crash.observe import observe
-from bench.crash.workload import Hints, Workload
+from bench.crash.workload import Workload
 from bench.wire import FLAG_ASYNC, AsyncConnection, Disconnected, RawReply
 from recollectd.protocol import errors, table
 from recollectd.protocol.messages.connection import ErrorReply

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
+from bench.crash.hints import Hints, Namespace
 from bench.crash.memory_workload import MemoryWorkload
 from bench.crash.records import Key
 from recollectd.protocol.messages import conversations, logs, state, transactions
 from recollectd.protocol.messages.connection import NamespaceConfigure
 from recollectd.protocol.messages.fields import Kind, Request, Write
-
-Namespace = tuple[str, ...]
 
 SHARED: Final[tuple[Namespace, ...]] = (("t0", "a"), ("t0", "b"), ("t1",), ("t0", "a", "below"))
 SHORT_LIVED: Final[Namespace] = ("t0", "ttl")
@@ -37,18 +35,6 @@ def solo_namespace(session: int) -> Namespace:
     return ("solo", f"session-{session}")
 
 
-@dataclass
-class Hints:
-    """What the workload has seen in replies: guesses that make guards hold often enough."""
-
-    versions: dict[Key, int] = field(default_factory=dict)
-    revisions: dict[Key, int] = field(default_factory=dict)
-    nexts: dict[Key, int] = field(default_factory=dict)
-    ranges: dict[tuple[int, Namespace], int] = field(default_factory=dict)
-    conversations: list[tuple[Namespace, str]] = field(default_factory=list)
-    solo_cursor: dict[Namespace, bytes] = field(default_factory=dict)
-
-
 class Workload:
     """The operations of one session. solo_free: whether nothing of the session's solo area is unanswered."""
 
@@ -57,8 +43,8 @@ class Workload:
         self._session = session
         self._hints = hints
         self._counter = 0
-        self._memories = MemoryWorkload(self.rng)
-        makers: list[tuple[int, Callable[..., Write]]] = [
+        self.memories = MemoryWorkload(self.rng, hints)
+        makers: list[tuple[float, Callable[..., Write]]] = [
             (30, self._put),
             (5, self._put_many),
             (8, self._delete),
@@ -73,11 +59,16 @@ class Workload:
             (4, self._conversation_create),
             (14, self._conversation_append),
             (1, self._conversation_delete),
-            (12, self._memory(self._memories.add)),
-            (5, self._memory(self._memories.replace)),
-            (4, self._memory(self._memories.mark)),
-            (4, self._memory(self._memories.delete)),
-            (1, self._memory(self._memories.create_space)),
+            (12, self._memory(self.memories.add)),
+            (5, self._memory(self.memories.replace)),
+            (4, self._memory(self.memories.mark)),
+            (4, self._memory(self.memories.delete)),
+            (2, self._memory(self.memories.create_space)),
+            (1, self._memory(self.memories.drop_space)),
+            (1, self._memory(self.memories.name_space)),
+            (5, self._memory(self.memories.embed)),
+            (2, self._memory(self.memories.switch)),
+            (0.3, self._memory(self.memories.configure)),
             (7, self._batch),
             (9, self._transaction),
         ]
@@ -98,8 +89,10 @@ class Workload:
             return state.StateGet(namespace, self.rng.choice(STATE_KEYS))
         if kind < 0.75:
             return logs.LogHead(namespace, self.rng.choice(LOG_IDS))
-        if kind < 0.9:
+        if kind < 0.85:
             return conversations.ConversationHead(namespace, self.rng.choice(CONVERSATION_IDS))
+        if kind < 0.93:
+            return self.memories.look(namespace)
         return state.StateScan(namespace, prefix="k", values=False)
 
     # Pieces.
@@ -222,6 +215,7 @@ class Workload:
             # Few caller's ids: duplicates happen.
             message_id = f"id-{self.rng.randrange(400)}" if self.rng.random() < 0.4 else None
             content = f"message {self._session}/{self._counter} " + "ä" * self.rng.randrange(100)
+            content += f" {self.memories.words()}" if self.rng.random() < 0.3 else ""
             valid_at = self.rng.choice((None, 1_700_000_000_000_000))
             messages.append(
                 conversations.NewMessage(self.rng.choice(("user", "assistant")), content, message_id, valid_at)
@@ -257,9 +251,11 @@ class Workload:
             self._conversation_append,
             self._conversation_append,
             self._conversation_delete,
-            self._memory(self._memories.add),
-            self._memory(self._memories.replace),
-            self._memory(self._memories.delete),
+            self._memory(self.memories.add),
+            self._memory(self.memories.replace),
+            self._memory(self.memories.delete),
+            self._memory(self.memories.create_space),
+            self._memory(self.memories.drop_space),
         ]
         return tuple(self.rng.choice(makers)(self.rng.choice(namespaces)) for _ in range(self.rng.randint(1, 5)))
 

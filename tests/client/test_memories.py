@@ -10,7 +10,7 @@ import pytest
 from client.conftest import Drive
 from client.fake import FakeDaemon
 from recollectd.client import Client, Embedding, NewMemory
-from recollectd.client.embedding import as_embedding, embed, openai_like
+from recollectd.client.embedding import Texts, as_embedding, embed, openai_like
 from recollectd.client.vectors import packed_vector, unpacked_vectors
 from recollectd.protocol import errors
 from recollectd.protocol.messages.memories import MemoryAdd, MemoryReplace, MemorySearch
@@ -104,9 +104,9 @@ def test_embedders_of_other_shapes() -> None:
     api: Any = SimpleNamespace(embeddings=SimpleNamespace(create=lambda model, input: made))
     embedding = as_embedding(openai_like(api, "model"))
     assert embedding is not None
-    assert embed(embedding, ["a", "b"]) == [[1.0], [2.0]]
+    assert embed(Texts(embedding, ["a", "b"])) == [[1.0], [2.0]]
     with pytest.raises(errors.InvalidArgument, match="embedder"):
-        embed(embedding, ["a"])
+        embed(Texts(embedding, ["a"]))
     assert as_embedding(None) is None
 
 

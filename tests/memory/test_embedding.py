@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from memory.asking import NS, add, memory, space, vector
+from memory.asking import NS, add, memory, space, transaction, vector
 from memory.harness import SECOND, Store
 from recollectd.memory.kind import Stale
 from recollectd.memory.memories.heads import changed_memory, memory_key, unpack_vectors, vectors_key
@@ -182,3 +182,35 @@ def test_a_dropped_space_is_swept_in_steps_across_crashes(store: Store) -> None:
     assert Kind.VECTOR_SPACE_DROPPED not in kinds
     assert lacking(store, "new") == ["a", "b", "c", *names[1::2]]
     store.check_replay()
+
+
+def test_no_name_is_switched_to_a_space_made_again_since(store: Store) -> None:
+    for name in ("a", "b", "c"):
+        store.write(embed((name, 1, vector(1, 2))))
+    seen = store.read(messages.MemoryList(NS, lacking="new")).position
+    store.write(SpaceDrop(NS, "new"))
+    store.write(space("new"))
+    assert store.write(SpaceSwitch(NS, "now", "new", seen)) == Switched(False)
+    assert lacking(store) == ["a", "b", "c"]
+
+
+def test_a_name_stands_for_no_name(store: Store) -> None:
+    store.write(SpaceAlias(NS, "now", "new"))
+    store.write(SpaceDrop(NS, "new"))
+    store.write(SpaceAlias(NS, "new", "old"))
+    with pytest.raises(errors.NotFound) as refused:
+        store.write(add(memory("x", "x", vectors={"now": vector(1, 2)})))
+    assert refused.value.field == "memories[0].vectors['now']"
+
+
+def test_a_space_is_not_dropped_by_what_created_it(store: Store) -> None:
+    again = transaction(
+        space("other"), add(memory("x", "x", vectors={"other": vector(1, 2)})), SpaceDrop(NS, "other"), space("other")
+    )
+    with pytest.raises(errors.InvalidArgument) as refused:
+        store.write(again)
+    assert refused.value.field == "operations[2].name"
+    assert found(store, "x") is None
+    store.write(
+        transaction(SpaceDrop(NS, "new"), space("new", 3), add(memory("x", "x", vectors={"new": vector(1, 2, 3)})))
+    )

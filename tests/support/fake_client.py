@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 
 class _Face:
+    embeds_apart = False
+
     def __init__(self, store: FakeStore) -> None:
         self._store = store
 

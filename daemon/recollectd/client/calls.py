@@ -80,7 +80,9 @@ def stepwise(declare: Callable[P, Steps[T]]) -> Callable[P, Call[T]]:
 
 
 class Face(Protocol):
-    """Carries calls out in one style."""
+    """Carries calls out in one style. embeds_apart: it takes `embedding.Texts` in a request's place."""
+
+    embeds_apart: bool
 
     def query(self, call: Call[Any]) -> Any:
         """Carry out a call that changes nothing."""
@@ -106,6 +108,11 @@ class Calls(Generic[Style]):
     def namespace(self) -> tuple[str, ...]:
         """The namespace that calls are about."""
         return self._namespace
+
+    @property
+    def _apart(self) -> bool:
+        """Whether texts are embedded by the face."""
+        return self._face.embeds_apart
 
 
 # The styles. They have no instances: `State[Blocking]` is state whose calls block.

@@ -46,6 +46,8 @@ class Writes:
 class BatchFace:
     """Collects writes and gives handles for them."""
 
+    embeds_apart = False
+
     def __init__(self) -> None:
         self.writes = Writes()
         self.handles: list[Handle[Any]] = []

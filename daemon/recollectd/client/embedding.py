@@ -4,20 +4,32 @@
 
 An embedder is any callable that takes a list of texts and returns as many vectors, such as the `encode` of
 sentence-transformers; `openai_like` makes one of a client for an embeddings API.
+
+The asyncio client never lets its loop wait for one: a coroutine function is awaited, any other callable runs in a
+worker thread, so it must not mind in which. In pipelines, batches and transactions a call is collected when it is made;
+there the texts are embedded at once, which a coroutine function cannot do (InvalidArgument).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from msgspec import Struct, structs
 
+from recollectd.client.calls import Call, Steps
 from recollectd.client.results import NewMemory
 from recollectd.client.vectors import Vector
 from recollectd.protocol import errors
 
-Embedder: TypeAlias = Callable[[list[str]], Iterable[Any]]
+if TYPE_CHECKING:
+    from recollectd.protocol.messages.fields import Message
+
+T = TypeVar("T")
+
+Embedder: TypeAlias = Callable[[list[str]], Iterable[Any] | Awaitable[Iterable[Any]]]
+"""Makes a vector of each text. The asyncio client also takes a coroutine function."""
 SPACE_DEFAULT = "default"
 
 
@@ -46,31 +58,76 @@ def openai_like(client: Any, model: str) -> Embedder:
     return embed
 
 
-def embed(embedding: Embedding, texts: Sequence[str]) -> list[Vector]:
-    """Return a vector for each text. Raises InvalidArgument where the embedder gives another number of them."""
-    vectors: list[Vector] = []
-    for start in range(0, len(texts), embedding.batch):
-        batch = list(texts[start : start + embedding.batch])
-        made = list(embedding.embedder(batch))
-        if len(made) != len(batch):
-            raise errors.InvalidArgument(f"gave {len(made)} vectors for {len(batch)} texts", field="embedder")
-        vectors += made
+class Texts(Struct, frozen=True):
+    """Texts to be embedded before a call can go on: whoever carries it out makes the vectors, and the loop goes on."""
+
+    embedding: Embedding
+    texts: Sequence[str]
+
+    def batches(self) -> Iterator[list[str]]:
+        """Return the texts as the embedder is given them."""
+        for start in range(0, len(self.texts), self.embedding.batch):
+            yield list(self.texts[start : start + self.embedding.batch])
+
+
+def awaits(embedder: Embedder) -> bool:
+    """Tell whether an embedder is a coroutine function, or an object that is called like one."""
+    return iscoroutinefunction(embedder) or iscoroutinefunction(getattr(embedder, "__call__", None))  # noqa: B004
+
+
+def vectors_of(made: Iterable[Any], batch: Sequence[str]) -> list[Vector]:
+    """Return what an embedder made of a batch. Raises InvalidArgument where it is another number of vectors."""
+    vectors = list(made)
+    if len(vectors) != len(batch):
+        raise errors.InvalidArgument(f"gave {len(vectors)} vectors for {len(batch)} texts", field="embedder")
     return vectors
 
 
-def embed_query(embedding: Embedding, text: str) -> Mapping[str, Vector]:
-    """Return the vector of a query by its space."""
-    return {embedding.space: embed(embedding, [text])[0]}
+def embed(texts: Texts) -> list[Vector]:
+    """Return a vector for each text. Raises InvalidArgument for an embedder that can only be awaited."""
+    embedder = cast(Callable[[list[str]], Iterable[Any]], texts.embedding.embedder)
+    if awaits(embedder):
+        raise errors.InvalidArgument(
+            "is a coroutine function, which calls of the asyncio client alone await, outside pipelines, batches and"
+            " transactions",
+            field="embedder",
+        )
+    return [vector for batch in texts.batches() for vector in vectors_of(embedder(batch), batch)]
 
 
-def embedded(embedding: Embedding | None, memories: Sequence[NewMemory]) -> Sequence[NewMemory]:
-    """Return memories with a vector of the embedder's where none was told for its space."""
+def embedding_steps(embedding: Embedding, texts: Sequence[str], *, apart: bool) -> Steps[list[Vector]]:
+    """Return a vector for each text. apart: made by whoever carries the call out, else here and now."""
+    wanted = Texts(embedding, texts)
+    if not (apart and texts):
+        return embed(wanted)
+    made: list[Vector] = yield cast("Message", wanted)  # no face but one that embeds apart is ever given it
+    return made
+
+
+def embedded_first(
+    embedding: Embedding | None, texts: Sequence[str], then: Callable[[list[Vector]], Call[T]], *, apart: bool
+) -> Call[T]:
+    """Return the call that `then` makes of the texts' vectors."""
+    if embedding is None or not texts:
+        return then([])
+    wanted = Texts(embedding, texts)
+    return Call(cast("Message", wanted), then) if apart else then(embed(wanted))
+
+
+def lacking_texts(embedding: Embedding | None, memories: Sequence[NewMemory]) -> list[str]:
+    """Return the texts of memories for which no vector was told in the embedder's space."""
+    return [] if embedding is None else [each.text for each in memories if embedding.space not in (each.vectors or {})]
+
+
+def with_vectors(
+    embedding: Embedding | None, memories: Sequence[NewMemory], made: Sequence[Vector]
+) -> Sequence[NewMemory]:
+    """Return memories with the vectors made of `lacking_texts`."""
     if embedding is None:
         return memories
-    lacking = [each for each in memories if embedding.space not in (each.vectors or {})]
-    made = iter(embed(embedding, [each.text for each in lacking]))
+    left = iter(made)
     return [
-        structs.replace(each, vectors={**(each.vectors or {}), embedding.space: next(made)})
+        structs.replace(each, vectors={**(each.vectors or {}), embedding.space: next(left)})
         if embedding.space not in (each.vectors or {})
         else each
         for each in memories

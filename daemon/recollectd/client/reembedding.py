@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from recollectd.client.calls import Steps
-from recollectd.client.embedding import Embedding, embed
+from recollectd.client.embedding import Embedding, embedding_steps
 from recollectd.client.vectors import packed_vector
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import memories, vector_spaces
@@ -25,13 +25,16 @@ _PASSES_MAX: Final = 1_000
 
 
 class Reembedding:
-    """One move: of a namespace, into a space."""
+    """One move: of a namespace, into a space. apart: texts are embedded by who carries out the steps."""
 
-    def __init__(self, namespace: tuple[str, ...], space: str, embedding: Embedding, progress: Progress | None) -> None:
+    def __init__(
+        self, namespace: tuple[str, ...], space: str, embedding: Embedding, progress: Progress | None, *, apart: bool
+    ) -> None:
         self._namespace = namespace
         self._space = space
         self._embedding = embedding
         self._progress = progress
+        self._apart = apart
         self._done = self._total = 0
 
     def steps(self, alias: str | None) -> Steps[int]:
@@ -84,7 +87,7 @@ class Reembedding:
                 return position, looked_at
 
     def _embed(self, found: Sequence[memories.Memory]) -> Steps[None]:
-        made = embed(self._embedding, [each.text for each in found])
+        made = yield from embedding_steps(self._embedding, [each.text for each in found], apart=self._apart)
         vectors = tuple(
             vector_spaces.MemoryVector(each.memory_id, each.version, packed_vector(vector, "embedder"))
             for each, vector in zip(found, made, strict=True)

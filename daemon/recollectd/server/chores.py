@@ -40,6 +40,8 @@ log = logging.getLogger("recollectd.chores")
 
 _CHORE_DEADLINE_S = 60.0
 _PRUNE_INTERVAL_S = 1.0
+# After a refusal, or what was left by a daemon that ended; else it is asked for.
+_REBUILD_INTERVAL_S = 1.0
 _FORGET_INTERVAL_S = 30.0
 _FORGET_MAX = 1_000
 _CHECK_INTERVAL_S = 0.25
@@ -113,6 +115,8 @@ class Chores:
         self._fatal = fatal
         self._touched: dict[bytes, None] = {}
         self._refresh_now = asyncio.Event()
+        self._rebuild_now = asyncio.Event()
+        memories.on_outdated = self._rebuild_now.set
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._tasks: list[asyncio.Task[None]] = []
         self._journal_bytes_noted = journal.statistics().written_bytes
@@ -125,6 +129,7 @@ class Chores:
             self._expire(),
             self._refresh(),
             self._prune(),
+            self._rebuild(),
             self._forget(),
             self._checkpoint_when_due(),
             self._maintain_disk(),
@@ -200,6 +205,13 @@ class Chores:
                 await self._run(sweep)
             while await self._run(StripVectors()):
                 pass
+
+    async def _rebuild(self) -> None:
+        """Index anew what a change of settings has made out of date: at once, for searches wait for it."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._rebuild_now.wait(), _REBUILD_INTERVAL_S)
+            self._rebuild_now.clear()
             while await self._run(Rebuild(self._memories)):
                 pass
 

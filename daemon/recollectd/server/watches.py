@@ -26,7 +26,12 @@ _CATCH_UP_COMMITS = 1_000
 _CATCH_UP_BYTES = 1024 * 1024
 # Of what is applied at once a frame tells about so much, and at least a whole commit.
 _TOLD_BYTES = 1024 * 1024
-_WATCHED_KINDS = frozenset((Kind.STATE, Kind.LOG, Kind.CONVERSATION, Kind.MEMORY, Kind.VECTOR_SPACE, Kind.SETTINGS))
+_WATCHED_KINDS = frozenset(
+    (
+        *(Kind.STATE, Kind.LOG, Kind.CONVERSATION, Kind.MEMORY, Kind.VECTOR_SPACE),
+        *(Kind.SETTINGS, Kind.SEARCH_SETTINGS),
+    )
+)
 
 
 class Selection(NamedTuple):

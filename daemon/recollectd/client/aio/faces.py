@@ -26,6 +26,8 @@ async def walk_pages(query: Callable[[Call[Any]], Coroutine[Any, Any, Any]], cal
 class AwaitingFace:
     """Calls return awaitables of their results."""
 
+    embeds_apart = True
+
     def __init__(self, engine: Engine) -> None:
         self.query = self.operation = self.command = engine.perform
 
@@ -59,6 +61,8 @@ class AsyncBatch(Batch):
 
 class AsyncTransactionFace:
     """Reads go out at once and are guarded; writes are collected."""
+
+    embeds_apart = False
 
     def __init__(self, engine: Engine, recorder: Recorder) -> None:
         self._engine = engine

@@ -25,6 +25,8 @@ def walk_pages(query: Callable[[Call[Any]], Any], call: Walk[Any]) -> Iterator[A
 class BlockingFace:
     """Calls return their results."""
 
+    embeds_apart = False
+
     def __init__(self, engine: Engine) -> None:
         self.query = self.operation = self.command = engine.perform
 
@@ -58,6 +60,8 @@ class BlockingBatch(Batch):
 
 class TransactionFace:
     """Reads go out at once and are guarded; writes are collected."""
+
+    embeds_apart = False
 
     def __init__(self, engine: Engine, recorder: Recorder) -> None:
         self._engine = engine

@@ -26,6 +26,8 @@ _Sent: TypeAlias = "tuple[Operation, Sequence[Handle[Any]]]"
 class PipelineFace:
     """Calls are collected, sent together, and answered through handles."""
 
+    embeds_apart = False
+
     def __init__(self, engine: Engine) -> None:
         self.failed: list[Handle[Any]] = []
         self._engine = engine

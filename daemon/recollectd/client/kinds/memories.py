@@ -21,7 +21,7 @@ from recollectd.client.calls import (
     stepwise,
     walk,
 )
-from recollectd.client.embedding import embedded
+from recollectd.client.embedding import embedded_first, embedding_steps, lacking_texts, with_vectors
 from recollectd.client.kinds.common import WALK_PAGE_ITEMS, any_deleted
 from recollectd.client.kinds.searches import Searches
 from recollectd.client.memory_records import as_new, memory_of, version_of, wire_memory
@@ -84,17 +84,24 @@ class Memories(Searches[Style]):
             None if vectors is None else dict(vectors),
             ttl,
         )
-        (new,) = embedded(self.embedding, (new,))
-        return ask(messages.MemoryAdd(self.namespace, (wire_memory(new, ""),), if_new), _stored_one)
+
+        def add(vectors: list[Vector]) -> Call[StoredMemory]:
+            (made,) = with_vectors(self.embedding, (new,), vectors)
+            return ask(messages.MemoryAdd(self.namespace, (wire_memory(made, ""),), if_new), _stored_one)
+
+        return embedded_first(self.embedding, lacking_texts(self.embedding, (new,)), add, apart=self._apart)
 
     @operation
     def add_many(self, memories: Iterable[NewMemory], *, if_new: bool = False) -> Call[StoredMemories]:
         """Add memories, all or none, and return what was stored in order; see `add`."""
-        wire = tuple(
-            wire_memory(new, f"memories[{index}].")
-            for index, new in enumerate(embedded(self.embedding, several(memories, "memories")))
-        )
-        return ask(messages.MemoryAdd(self.namespace, wire, if_new), _stored)
+        given = several(memories, "memories")
+
+        def add(vectors: list[Vector]) -> Call[StoredMemories]:
+            made = with_vectors(self.embedding, given, vectors)
+            wire = tuple(wire_memory(new, f"memories[{index}].") for index, new in enumerate(made))
+            return ask(messages.MemoryAdd(self.namespace, wire, if_new), _stored)
+
+        return embedded_first(self.embedding, lacking_texts(self.embedding, given), add, apart=self._apart)
 
     @query
     def get(self, memory_id: str, *, vectors: bool = False) -> Call[Memory | None]:
@@ -178,7 +185,10 @@ class Memories(Searches[Style]):
             raise errors.VersionConflict(f"expected version {if_version}, found {found.version}", field="if_version")
         changed = structs.replace(as_new(memory_of(found)), **changes)
         if changed.text != found.text:
-            (changed,) = embedded(self.embedding, (changed,))
+            texts = lacking_texts(self.embedding, (changed,))
+            if self.embedding is not None and texts:
+                vectors_made = yield from embedding_steps(self.embedding, texts, apart=self._apart)
+                (changed,) = with_vectors(self.embedding, (changed,), vectors_made)
         stored: messages.MemoriesStored = yield messages.MemoryReplace(
             self.namespace, wire_memory(changed, ""), found.version, "ttl" not in changes
         )

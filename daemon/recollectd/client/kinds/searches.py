@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from recollectd.client.arguments import whole
 from recollectd.client.calls import Call, Calls, Style, ask, operation, query
-from recollectd.client.embedding import Embedding, embed_query
+from recollectd.client.embedding import Embedding, embedded_first
 from recollectd.client.memory_records import memory_of
 from recollectd.client.reranking import Reranker, Reranking, reranking_of
 from recollectd.client.results import MemoryContext, MemoryHit, MemoryHits, ScoreDetail, ScoreDetails, SearchSettings
@@ -17,6 +17,8 @@ from recollectd.client.vectors import Vector, packed_vectors
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages import search_settings as settings
+
+T = TypeVar("T")
 
 Among: TypeAlias = Literal["memories", "messages", "both"]
 Mode: TypeAlias = Literal["keyword", "vector", "hybrid"]
@@ -81,8 +83,8 @@ class Searches(Calls[Style]):
         factors = _factors(recency_half_life, importance_weight, diversity, neighbours, speaker, expansion)
         factors |= _access_factor(access_weight, access_half_life)
         told |= {"hidden": hidden, "exact": exact, "explain": explain, "cursor": cursor, **factors}
-        request = self._search(text, vector, vectors, weights, mode, told)
-        return ask(request, partial(_hits, explain=explain, reranking=reranking))
+        convert = partial(_hits, explain=explain, reranking=reranking)
+        return self._search(text, vector, vectors, weights, mode, told, lambda request: ask(request, convert))
 
     @query
     def context(
@@ -106,13 +108,16 @@ class Searches(Calls[Style]):
         conversation; the other arguments are those of `search`.
         """
         told = self._told(filter, limit, as_of, min_score, among)
-        request = self._search(text, vector, vectors, None, mode, told)
         whole(tokens, "tokens", least=1, most=limits.CONTEXT_TOKENS_MAX)
         whole(beside, "beside", most=8)
-        return ask(
-            messages.MemoryContext(request, tokens, beside),
-            lambda reply: MemoryContext(reply.text, reply.memory_ids, reply.tokens),
-        )
+
+        def assemble(request: messages.MemorySearch) -> Call[MemoryContext]:
+            return ask(
+                messages.MemoryContext(request, tokens, beside),
+                lambda reply: MemoryContext(reply.text, reply.memory_ids, reply.tokens),
+            )
+
+        return self._search(text, vector, vectors, None, mode, told, assemble)
 
     @operation
     def configure_search(
@@ -158,7 +163,9 @@ class Searches(Calls[Style]):
         weights: Mapping[str, float] | None,
         mode: Mode | None,
         told: dict[str, Any],
-    ) -> messages.MemorySearch:
+        then: Callable[[messages.MemorySearch], Call[T]],
+    ) -> Call[T]:
+        """Return the call that `then` makes of the search, after the text is embedded where that is due."""
         if not isinstance(text, str):
             raise errors.InvalidArgument(f"must be text, not {type(text).__name__}", field="text")
         embedding = self.embedding
@@ -166,16 +173,21 @@ class Searches(Calls[Style]):
             if vectors is not None or embedding is None:
                 raise errors.InvalidArgument("goes with an embedder's space alone; use vectors", field="vector")
             vectors = {embedding.space: vector}
-        elif vectors is None and embedding is not None and text and mode != "keyword" and told["among"] != "messages":
-            vectors = embed_query(embedding, text)
-        return messages.MemorySearch(
-            self.namespace,
-            text,
-            packed_vectors(vectors),
-            None if weights is None else dict(weights),
-            mode=mode or "",
-            **told,
-        )
+        due = vectors is None and text and mode != "keyword" and told["among"] != "messages"
+
+        def search(made: list[Vector]) -> Call[T]:
+            return then(
+                messages.MemorySearch(
+                    self.namespace,
+                    text,
+                    packed_vectors({embedding.space: made[0]} if embedding is not None and made else vectors),
+                    None if weights is None else dict(weights),
+                    mode=mode or "",
+                    **told,
+                )
+            )
+
+        return embedded_first(embedding, [text] if due else [], search, apart=self._apart)
 
 
 def _factors(

@@ -93,7 +93,7 @@ class VectorSpaces(Calls[Style]):
         if alias is not None:
             name(alias, "alias", limits.LABEL_BYTES_MAX)
         assert own is not None
-        return Reembedding(self.namespace, target, own, progress).steps(alias)
+        return Reembedding(self.namespace, target, own, progress, apart=self._apart).steps(alias)
 
     @operation
     def drop(self, space: str) -> Call[bool]:

@@ -41,6 +41,7 @@ class SearchScopes:
         self._heads: dict[bytes, SearchHead] = {key[1:]: decode_head(row) for key, row in settings}
         # What is followed is known to the event loop, a moment before the views are told.
         self.followed: set[bytes] = {scope for scope, head in self._heads.items() if head.indexed}
+        self._outdated: frozenset[bytes] = frozenset(scope for scope, head in self._heads.items() if head.stage)
 
     def of(self, scope: bytes) -> SearchHead:
         """Return the settings of a namespace."""
@@ -53,7 +54,7 @@ class SearchScopes:
 
     def pending(self) -> bytes | None:
         """Return a namespace of which something is being indexed anew."""
-        return next((scope for scope, head in self._heads.items() if head.stage), None)
+        return next(iter(self._outdated), None)
 
     def searchable(self) -> list[bytes]:
         """Return the namespaces whose messages are searched."""
@@ -71,6 +72,7 @@ class SearchScopes:
             case SearchConfigured() | SearchRebuilt():
                 scope = event.key[1:]
                 (self.followed.add if event.head.indexed else self.followed.discard)(scope)
+                self._outdated = self._outdated | {scope} if event.head.stage else self._outdated - {scope}
                 return (*event.noted, event.key) if isinstance(event, SearchRebuilt) else (event.key,)
             case MessagesAppended(key, _, first, messages) if _scope(key) in self.followed:
                 return (messages_key(key, first, first + len(messages)),)

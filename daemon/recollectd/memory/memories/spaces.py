@@ -60,7 +60,7 @@ def resolve_name(draft: Draft, key: bytes, name: str, field: str) -> tuple[str, 
         name = head.alias_of
         aliased = beside(key, Kind.VECTOR_SPACE, name.encode())
         head = draft.get(aliased) if draft.knows(aliased) else None
-    if head is None:
+    if head is None or head.alias_of:  # a name stands for a space, and not for what has become a name itself
         raise errors.NotFound("there is no such vector space; create it first", field=field)
     return name, head
 
@@ -144,7 +144,9 @@ class Switch(_Naming):
     def write(self, draft: Draft) -> vector_spaces.Switched:
         """Set it unless a memory has changed."""
         request: vector_spaces.SpaceSwitch = self.request
-        if draft.changed_since(kind_prefix(Kind.MEMORY, request.namespace), request.position):
+        target: SpaceHead | None = draft.get(self._target)
+        younger = target is not None and target.revision > request.position  # than what was seen to have every vector
+        if younger or draft.changed_since(kind_prefix(Kind.MEMORY, request.namespace), request.position):
             return vector_spaces.Switched(False)
         self._set(draft)
         return vector_spaces.Switched(True)
@@ -166,6 +168,9 @@ class Drop(WriteOperation[vector_spaces.SpaceDrop]):
         head: SpaceHead | None = draft.get(self._key)
         if head is None:
             return Deleted(0)
+        if not head.alias_of and head.incarnation == draft.seq:
+            # One made again under this name would have the same incarnation, and so the vectors of this one.
+            raise errors.InvalidArgument("was created in the same transaction", field="name")
         draft.put(self._key, None)
         draft.emit(SpaceDropped(self._key))
         if not head.alias_of:

@@ -69,7 +69,10 @@ _BUSY_RETRY_MS: Final = 50
 
 
 class MemoryViews:
-    """Keywords and vectors of all memories. Made by `open_views`; fatal: told what the views cannot go on after."""
+    """Keywords and vectors of all memories. Made by `open_views`; fatal: told what the views cannot go on after.
+
+    on_outdated: called on the event loop when something is to be indexed anew.
+    """
 
     def __init__(
         self, engine: Engine, keywords: Keywords, vectors: VectorView, scopes: SearchScopes, options: ViewOptions
@@ -81,6 +84,7 @@ class MemoryViews:
         self.known_spaces = KnownSpaces()
         self.standing = StandingFilters(options.known_bytes_max // 4)
         self.fatal: Callable[[BaseException], None] = _raise
+        self.on_outdated: Callable[[], None] = _nothing
         self._engine = engine
         self._spaces: Spaces = {}
         self._state = threading.Condition()
@@ -113,6 +117,8 @@ class MemoryViews:
                     keys += self.scopes.noted(event)
             if keys:
                 self.note(number, keys)
+        if self.pending() is not None:
+            self.on_outdated()
 
     def note(self, seq: int, keys: Iterable[bytes]) -> None:
         """Note that an applied commit changed memories or vector spaces."""
@@ -362,6 +368,10 @@ def _whole_commits(changed: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     while end < len(changed) and changed[end][0] == changed[end - 1][0]:
         end += 1
     return changed[:end]
+
+
+def _nothing() -> None:
+    pass
 
 
 def _raise(error: BaseException) -> None:

@@ -1,0 +1,132 @@
+"""Vector spaces and settings of search in the model: each operation as the protocol's words have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+from bench.crash.records import Context, Key, Memory, Operations, Record, Refused, Settings, Space
+from recollectd.protocol import errors
+from recollectd.protocol.messages import search_settings, vector_spaces
+from recollectd.protocol.messages.connection import Deleted, Done
+from recollectd.protocol.messages.fields import Kind
+
+COMPONENT_BYTES: Final = 4
+UNCONFIGURED: Final = Settings("english", True, True, False, 0)
+
+
+def key_of(namespace: tuple[str, ...], name: str) -> Key:
+    """Return the key of a space or alias."""
+    return (int(Kind.VECTOR_SPACE), namespace, name)
+
+
+def settings_key(namespace: tuple[str, ...]) -> Key:
+    """Return the key of a namespace's settings."""
+    return (int(Kind.SEARCH_SETTINGS), namespace, "")
+
+
+def resolve(context: Context, namespace: tuple[str, ...], name: str, field: str) -> tuple[str, Space]:
+    """Return a space's own name and the space, through an alias if need be."""
+    space = cast(Space | None, context.get(key_of(namespace, name)))
+    if space is not None and space.alias_of:
+        name = space.alias_of
+        space = cast(Space | None, context.get(key_of(namespace, name)))
+    if space is None or space.alias_of:
+        raise Refused(errors.NotFound, field)
+    return name, space
+
+
+def spaces_of(records: Mapping[Key, Record], namespace: tuple[str, ...]) -> dict[str, Space]:
+    """Return the spaces of a namespace, without aliases."""
+    return {
+        key[2]: space
+        for key, space in records.items()
+        if key[1] == namespace and isinstance(space, Space) and not space.alias_of
+    }
+
+
+def create(context: Context, message: vector_spaces.SpaceCreate, _: object) -> Done:
+    """Create a vector space."""
+    key = key_of(message.namespace, message.name)
+    if context.get(key) is not None:
+        raise Refused(errors.AlreadyExists, "name")
+    context.put(key, Space(message.dimensions, context.stamp, context.seq))
+    return Done()
+
+
+def alias(context: Context, message: vector_spaces.SpaceAlias | vector_spaces.SpaceSwitch, _: object) -> Done:
+    """Let a name stand for a space."""
+    key = key_of(message.namespace, message.name)
+    before = cast(Space | None, context.get(key))
+    if before is not None and not before.alias_of:
+        raise Refused(errors.AlreadyExists, "name")
+    target = cast(Space | None, context.get(key_of(message.namespace, message.alias_of)))
+    if target is None or target.alias_of:
+        raise Refused(errors.NotFound, "alias_of")
+    context.put(key, Space(0, context.stamp, context.seq, message.alias_of))
+    return Done()
+
+
+def switch(context: Context, message: vector_spaces.SpaceSwitch, reply: object) -> vector_spaces.Switched:
+    """Let a name stand for a space if nothing has changed; it may be left for less, for the daemon knows roughly."""
+    target = cast(Space | None, context.get(key_of(message.namespace, message.alias_of)))
+    changed = context.changed_since(Kind.MEMORY, message.namespace, message.position)
+    younger = target is not None and target.revision > message.position
+    if changed or younger or (isinstance(reply, vector_spaces.Switched) and not reply.switched):
+        return vector_spaces.Switched(False)
+    alias(context, message, None)
+    # Who asks has seen, as of that position, that no memory lacked a vector there.
+    for key in context.everything():
+        memory = context.get(key)
+        if key[1] == message.namespace and isinstance(memory, Memory) and memory.text is not None:
+            vector = memory.vectors.get(message.alias_of)
+            has = vector is not None and target is not None and vector.incarnation == target.revision
+            assert has, f"{message} found {key} without a vector"
+    return vector_spaces.Switched(True)
+
+
+def drop(context: Context, message: vector_spaces.SpaceDrop, _: object) -> Deleted:
+    """Drop a space or an alias. What a commit itself has made it cannot drop."""
+    key = key_of(message.namespace, message.name)
+    space = cast(Space | None, context.get(key))
+    if space is None:
+        return Deleted(0)
+    if not space.alias_of and space.revision == context.seq:
+        raise Refused(errors.InvalidArgument, "name")
+    context.put(key, None)
+    return Deleted(1)
+
+
+def configure(
+    context: Context, message: search_settings.SearchConfigure, reply: object
+) -> search_settings.SearchSettings:
+    """Change how a namespace is searched."""
+    key = settings_key(message.namespace)
+    before = cast(Settings | None, context.get(key)) or UNCONFIGURED
+    given = {
+        name: value
+        for name in ("language", "stemming", "stop_words", "messages")
+        if (value := getattr(message, name)) is not None
+    }
+    after = before._replace(**given)
+    if after != before:
+        context.put(key, after._replace(revision=context.seq))
+    indexing = isinstance(reply, search_settings.SearchSettings) and reply.indexing
+    return search_settings.SearchSettings(*after[:4], indexing)
+
+
+def told(name: str, space: Space) -> vector_spaces.Space:
+    """Return what the daemon says of a space or alias."""
+    metric, precision = ("", "") if space.alias_of else ("cosine", "f32")
+    return vector_spaces.Space(
+        name, max(1, space.dimensions), metric, precision, "", cast(int, space.created_at), space.alias_of
+    )
+
+
+OPERATIONS: Final[Operations] = {
+    vector_spaces.SpaceCreate: create,
+    vector_spaces.SpaceAlias: alias,
+    vector_spaces.SpaceSwitch: switch,
+    vector_spaces.SpaceDrop: drop,
+    search_settings.SearchConfigure: configure,
+}
