@@ -115,3 +115,39 @@ def test_an_export_comes_back_as_it_was(recollectd_daemon: Daemon, tmp_path: Pat
     hidden = [line["memory_id"] for line in lines_of(again) if "forgotten_at" in line or "superseded_at" in line]
     assert sorted(hidden) == ["y", "z"]
     assert [line["memory_id"] for line in lines_of(again) if line.get("conversation_id")] == ["z", "y", "x"]
+
+
+def test_how_a_namespace_is_searched_travels_with_its_records(recollectd_daemon: Daemon, tmp_path: Path) -> None:
+    exported = tmp_path / "exported.jsonl"
+    with recollectd_daemon.client() as client:
+        german = client.with_namespace("de")
+        german.memories.configure_search(language="german", messages=True, accesses=True)
+        german.conversations.create("c")
+        german.conversations.append("c", "user", "die alten Häuser")
+        german.memories.add("das alte Haus", memory_id="a")
+        client.with_namespace("empty").memories.configure_search(stemming=False)
+        spaces = client.with_namespace("spaces").vector_spaces
+        spaces.create("mini", 3, metric="dot", precision="f32", model="m")
+        spaces.alias("now", "mini")
+        spaces.create("gone", 3)
+        spaces.alias("nothing", "gone")
+        spaces.drop("gone")
+    run(recollectd_daemon, "export", exported)
+    with Daemon() as other:
+        report = json.loads(run(other, "import", exported, "--json"))
+        assert report["added"]["search_settings"] == 2
+        with other.client() as client:
+            german = client.with_namespace("de")
+            settings = german.memories.search_settings()
+            assert (settings.language, settings.messages, settings.accesses) == ("german", True, True)
+            hits = german.memories.search("Haus", among="both").hits
+            assert {hit.memory.text for hit in hits} == {"das alte Haus", "die alten Häuser"}
+            assert not client.with_namespace("empty").memories.search_settings().stemming
+            told = {space.name: space for space in client.with_namespace("spaces").vector_spaces.list()}
+            assert set(told) == {"mini", "now"}
+            assert (told["mini"].metric, told["mini"].precision, told["mini"].model) == ("dot", "f32", "m")
+            german.memories.configure_search(language="french")
+        report = json.loads(run(other, "import", exported, "--json"))
+        assert report["there_already"]["search_settings"] == 2
+        with other.client() as client:
+            assert client.with_namespace("de").memories.search_settings().language == "french"

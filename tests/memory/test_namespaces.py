@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from memory.asking import NS, configure, count, delete, put, put_many, raw, scan
+from memory.asking import NS, configure, count, delete, put, put_many, raw, scan, space
 from memory.harness import SECOND, START, Store, answered, operation_of
 from recollectd.memory.state import sweeps
 from recollectd.protocol import limits
 from recollectd.protocol.messages import conversations, logs, state
 from recollectd.protocol.messages.connection import Deleted, NamespaceList
 from recollectd.protocol.messages.fields import Kind
+from recollectd.protocol.messages.search_settings import SearchConfigure
 from recollectd.storage.keyspace import Family
 
 KEYS = ("a", "a\0", "a:1", "b", "世", "\U0010ffff")
@@ -166,3 +167,10 @@ def test_settings_alone_make_no_namespace() -> None:
     store.write(configure(3))
     assert all_namespaces(store) == []
     assert [key[0] for key in store.engine.families[Family.HEADS]] == [Kind.SETTINGS]
+
+
+def test_what_an_export_must_find_makes_a_namespace() -> None:
+    store = Store()
+    store.write(space("mini", ns=("a",)))
+    store.write(SearchConfigure(("b",), language="german"))
+    assert all_namespaces(store) == [("a",), ("b",)]

@@ -19,6 +19,7 @@ from recollectd.protocol.messages import (
     erasing,
     logs,
     memories,
+    search_settings,
     state,
     transactions,
     vector_spaces,
@@ -104,6 +105,9 @@ class FakeStore:
 
     def _SpaceList(self, request: vector_spaces.SpaceList) -> vector_spaces.Spaces:
         return vector_spaces.Spaces(())
+
+    def _SearchSettingsGet(self, request: search_settings.SearchSettingsGet) -> search_settings.SearchSettings:
+        return search_settings.SearchSettings("english", True, True, False, False)
 
     def _MemoryList(self, request: memories.MemoryList) -> memories.MemoryPage:
         return memories.MemoryPage((), b"", 0)

@@ -164,6 +164,7 @@ NOUNS = {
     "conversation": ("conversation",),
     "message": ("message",),
     "vector_space": ("vector space",),
+    "search_settings": ("settings of search", "settings of search"),
     "memory": ("memory", "memories"),
     "vector": ("vector",),
 }

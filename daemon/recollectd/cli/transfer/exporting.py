@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from msgspec import Struct
 
 import recollectd
-from recollectd.cli.transfer.exporting_memories import memory_pages, space_lines
+from recollectd.cli.transfer.exporting_memories import memory_pages, settings_lines, space_lines
 from recollectd.cli.transfer.lines import (
     FORMAT,
     ConversationLine,
@@ -182,10 +182,11 @@ def _conversations(client: Client, namespace: Labels, start: Place) -> Iterator[
 def _memories(client: Client, namespace: Labels, start: Place, vectors_aside: bool) -> Iterator[Page]:
     behind = (start.conversation_id, start.position, start.id) if start.id else None
     if behind is None:
-        spaces = space_lines(client, namespace)
-        if spaces:
+        spaces, settings = space_lines(client, namespace), settings_lines(client, namespace)
+        if spaces or settings:
             aside = space_blocks(spaces) if vectors_aside else b""
-            yield Page(b"".join(map(write_line, spaces)), len(spaces), None, aside)
+            text = b"".join((*map(write_line, settings), *map(write_line, spaces)))
+            yield Page(text, len(settings) + len(spaces), None, aside)
     for lines, (conversation_id, position, memory_id) in memory_pages(client, namespace, behind):
         aside = b""
         if vectors_aside:

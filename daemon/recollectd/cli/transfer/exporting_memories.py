@@ -1,4 +1,4 @@
-"""Memories and vector spaces of a namespace as lines, in an order that an import can keep."""
+"""Memories, vector spaces and settings of search of a namespace as lines, in an order that an import can keep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from recollectd.cli.transfer.lines import Labels, MemoryLine, VectorSpaceLine
+from recollectd.cli.transfer.lines import Labels, MemoryLine, SearchSettingsLine, VectorSpaceLine
 
 if TYPE_CHECKING:
     from recollectd.client import Client
@@ -19,8 +19,11 @@ Order = tuple[str, int, str]
 
 
 def space_lines(client: Client, namespace: Labels) -> list[VectorSpaceLine]:
-    """Return the namespace's vector spaces, those that are aliases behind those they stand for."""
-    spaces = sorted(client.vector_spaces.list(), key=lambda space: (bool(space.alias_of), space.name))
+    """Return the namespace's vector spaces, and behind them the aliases that stand for one of them."""
+    listed = client.vector_spaces.list()
+    own = {space.name for space in listed if not space.alias_of}
+    there = [space for space in listed if not space.alias_of or space.alias_of in own]
+    spaces = sorted(there, key=lambda space: (bool(space.alias_of), space.name))
     return [
         VectorSpaceLine(
             namespace=namespace,
@@ -34,6 +37,20 @@ def space_lines(client: Client, namespace: Labels) -> list[VectorSpaceLine]:
         )
         for space in spaces
     ]
+
+
+def settings_lines(client: Client, namespace: Labels) -> list[SearchSettingsLine]:
+    """Return how the namespace is searched, nothing where that is as in any other."""
+    settings = client.memories.search_settings()
+    line = SearchSettingsLine(
+        namespace=namespace,
+        language=settings.language,
+        stemming=settings.stemming,
+        stop_words=settings.stop_words,
+        messages=settings.messages,
+        accesses=settings.accesses,
+    )
+    return [] if line == SearchSettingsLine(namespace=namespace) else [line]
 
 
 def memory_pages(client: Client, namespace: Labels, behind: Order | None) -> Iterator[tuple[list[MemoryLine], Order]]:

@@ -21,6 +21,7 @@ from recollectd.cli.transfer.lines import (
     MemoryLine,
     MessageLine,
     RecordLine,
+    SearchSettingsLine,
     StateLine,
     VectorSpaceLine,
     read_line,
@@ -28,7 +29,7 @@ from recollectd.cli.transfer.lines import (
 from recollectd.cli.transfer.sources import SourceLine, derived_id
 from recollectd.cli.transfer.storing_conversations import store_conversations
 from recollectd.cli.transfer.storing_logs import store_logs
-from recollectd.cli.transfer.storing_memories import store_memories, store_spaces, store_superseded
+from recollectd.cli.transfer.storing_memories import store_memories, store_settings, store_spaces, store_superseded
 from recollectd.cli.transfer.storing_states import store_states
 from recollectd.protocol import limits
 from recollectd.protocol.errors import RecollectdError
@@ -132,6 +133,9 @@ class Importer:
         logs = of_kind(chunk, LogLine)
         if logs:
             store_logs(client, logs, self.report)
+        settings = of_kind(chunk, SearchSettingsLine)
+        if settings:
+            store_settings(client, settings, self.report)
         spaces, memories = of_kind(chunk, VectorSpaceLine), of_kind(chunk, MemoryLine)
         if spaces:
             store_spaces(client, spaces, self.report)

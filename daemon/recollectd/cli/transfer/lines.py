@@ -5,6 +5,7 @@
     {"kind": "log", "namespace": ["acme"], "log_id": "steps", "position": 0, "value": "began", "stored_at": ...}
     {"kind": "conversation", "namespace": ["acme"], "conversation_id": "c-1", "metadata": {"topic": "travel"}, ...}
     {"kind": "vector_space", "namespace": ["acme"], "name": "mini", "dimensions": 384, "metric": "cosine", ...}
+    {"kind": "search_settings", "namespace": ["acme"], "language": "german", "messages": true, ...}
     {"kind": "memory", "namespace": ["acme"], "memory_id": "m-1", "text": "Ada likes tea", "vectors": {...}, ...}
     {"kind": "message", "namespace": ["acme"], "conversation_id": "c-1", "message_id": "m-1", "role": "user", ...}
 
@@ -101,6 +102,17 @@ class VectorSpaceLine(Line, frozen=True, kw_only=True, tag="vector_space"):
     alias_of: str = ""
 
 
+class SearchSettingsLine(Line, frozen=True, kw_only=True, tag="search_settings"):
+    """How a namespace is searched, where it was ever told."""
+
+    namespace: Labels | None = None
+    language: str = "english"
+    stemming: bool = True
+    stop_words: bool = True
+    messages: bool = False
+    accesses: bool = False
+
+
 class MemoryLine(Line, frozen=True, kw_only=True, tag="memory"):
     """A memory, with its vectors by space, unless they are beside the lines; `memory_kind` is what sort it is."""
 
@@ -125,7 +137,7 @@ class MemoryLine(Line, frozen=True, kw_only=True, tag="memory"):
     superseded_by: str | None = None
 
 
-RecordLine = StateLine | LogLine | ConversationLine | MessageLine | VectorSpaceLine | MemoryLine
+RecordLine = StateLine | LogLine | ConversationLine | MessageLine | VectorSpaceLine | SearchSettingsLine | MemoryLine
 
 
 _decoder: Final = msgspec.json.Decoder(ExportLine | RecordLine)
@@ -141,7 +153,7 @@ def read_line(number: int, text: bytes) -> RecordLine | None:
             return None
         if isinstance(line, StateLine | LogLine):
             line = msgspec.structs.replace(line, value=from_json(line.value))
-        elif not isinstance(line, VectorSpaceLine) and line.metadata is not None:
+        elif not isinstance(line, VectorSpaceLine | SearchSettingsLine) and line.metadata is not None:
             line = msgspec.structs.replace(line, metadata=_metadata(number, line.metadata))
     except (msgspec.DecodeError, UnicodeDecodeError, TagError, RecursionError) as error:
         raise DataError(number, str(error)) from None

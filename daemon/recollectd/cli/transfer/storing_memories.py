@@ -1,4 +1,4 @@
-"""Memories and vector spaces of a chunk of lines into the store; an id says which memory a line is."""
+"""Memories, vector spaces and settings of search of a chunk of lines into the store; an id says which a line is."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from recollectd.cli.transfer.chunks import Numbered, Report, naming_lines
-from recollectd.cli.transfer.lines import MemoryLine, VectorSpaceLine
+from recollectd.cli.transfer.lines import MemoryLine, SearchSettingsLine, VectorSpaceLine
 from recollectd.protocol.errors import AlreadyExists, NotFound
 
 if TYPE_CHECKING:
     from recollectd.client import Client, NewMemory
 
+_SETTINGS = ("language", "stemming", "stop_words", "messages", "accesses")
+_UNCONFIGURED = SearchSettingsLine()
 BATCH = 200
 """Memories of one commit: with vectors some of them are as large as all the rest."""
 
@@ -36,6 +38,19 @@ def store_spaces(client: Client, chunk: list[Numbered[VectorSpaceLine]], report:
                     line.name, line.dimensions, metric=metric, precision=precision, model=line.model
                 )
             report.add("vector_space", 1)
+
+
+def store_settings(client: Client, chunk: list[Numbered[SearchSettingsLine]], report: Report) -> None:
+    """Configure how the namespace is searched, unless that was done before."""
+    for numbered in chunk:
+        line, there = numbered.line, client.memories.search_settings()
+        told = {name: getattr(line, name) for name in _SETTINGS}
+        if any(getattr(there, name) != getattr(_UNCONFIGURED, name) for name in _SETTINGS):
+            report.skip("search_settings", 1)
+            continue
+        with naming_lines([numbered]):
+            client.memories.configure_search(**told)
+        report.add("search_settings", 1)
 
 
 def store_memories(

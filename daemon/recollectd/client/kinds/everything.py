@@ -75,7 +75,10 @@ class Everything(Calls[Style]):
 
     @walk
     def namespaces(self, prefix: Sequence[str] = ()) -> Walk[tuple[str, ...]]:
-        """Walk all namespaces that have records, or those beginning with the labels of `prefix`."""
+        """Walk all namespaces that have records, vector spaces or settings of search, or those beginning with `prefix`.
+
+        prefix: their first labels.
+        """
         labels = label_tuple(prefix, "prefix") if prefix else ()
 
         def page(cursor: bytes) -> Walk[tuple[str, ...]]:

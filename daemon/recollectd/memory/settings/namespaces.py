@@ -1,4 +1,4 @@
-"""Listing the namespaces that have records."""
+"""Listing the namespaces that have records, vector spaces or settings of search: what an export must find."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from recollectd.protocol.messages.connection import NamespaceList, NamespacePage
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.keyspace import Family, after_prefix, namespace_end, namespace_prefix, split_record_key
 
-_KINDS: Final = (Kind.STATE, Kind.LOG, Kind.CONVERSATION, Kind.MEMORY)
+_KINDS: Final = (
+    *(Kind.STATE, Kind.LOG, Kind.CONVERSATION, Kind.MEMORY),
+    *(Kind.VECTOR_SPACE, Kind.SEARCH_SETTINGS),
+)
 
 
 class ListNamespaces(ReadOperation[NamespaceList]):

@@ -93,7 +93,7 @@ class Done(Reply, frozen=True, tag=4):
 
 
 class NamespaceList(Request, frozen=True, tag=5):
-    """Asks for the namespaces that have records, in order. Answered by `NamespacePage`."""
+    """Asks for the namespaces that have records, vector spaces or settings of search. Answered by `NamespacePage`."""
 
     prefix: Annotated[tuple[str, ...], Meta(description="only namespaces beginning with these labels")] = ()
     limit: PageLimit = limits.PAGE_ITEMS_DEFAULT
