@@ -16,7 +16,7 @@ import pytest
 from memory.asking import NS, add, memory, put, space, vector
 from memory.harness import Store, TestView, operation_of
 from recollectd.memory import commits
-from recollectd.memory.memories import searching
+from recollectd.memory.memories import fusion, searching
 from recollectd.memory.memories.heads import memory_key
 from recollectd.memory.memories.known import KnownMemories
 from recollectd.memory.memories.opening import open_views
@@ -81,7 +81,7 @@ def searched(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Searche
 @pytest.fixture(params=["before", "late", "helpings"])
 def filtering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Namespaces of a few memories are small, large or very large."""
-    monkeypatch.setattr(searching, "LOOKED_AT", 4)
+    monkeypatch.setattr(fusion, "LOOKED_AT", 4)
     monkeypatch.setattr(searching, "FILTERED_BEFORE_MAX", 1_000 if request.param == "before" else 3)
     monkeypatch.setattr(searching, "FILTERED_MAX", 3 if request.param == "helpings" else 1_000)
     monkeypatch.setattr(searching, "ALLOWED_FEW_MAX", 5)

@@ -68,6 +68,15 @@ def optional_name(text: str | None, field: str, bytes_max: int = limits.KEY_BYTE
     return None if text is None else name(text, field, bytes_max)
 
 
+def free_text(text: str, field: str) -> str:
+    """Return text that may be empty, of whatever length; the daemon says what is too long."""
+    if not isinstance(text, str):
+        raise errors.InvalidArgument(f"must be text, not {type(text).__name__}", field=field)
+    if not text.isascii():
+        _utf8(text, field)
+    return text
+
+
 def range_text(text: str, field: str) -> str:
     """Return a prefix or pattern, which may be empty."""
     return text if text == "" else name(text, field)

@@ -18,7 +18,7 @@ def wire_memory(new: NewMemory, where: str) -> messages.NewMemory:
     return messages.NewMemory(
         name(new.text, f"{where}text", limits.TEXT_BYTES_MAX),
         optional_name(new.memory_id, f"{where}memory_id"),
-        new.kind,
+        arguments.free_text(new.kind, f"{where}kind"),
         arguments.metadata(new.metadata, f"{where}metadata"),
         None if new.importance is None else _number(new.importance, f"{where}importance"),
         bool(new.pinned),

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from recollectd.client.arguments import free_text
 from recollectd.protocol import errors
 
 Vector: TypeAlias = "Iterable[float] | bytes"
@@ -33,7 +34,7 @@ def packed_vectors(vectors: Mapping[str, Vector] | None, field: str = "vectors")
         return None
     if not isinstance(vectors, Mapping):
         raise errors.InvalidArgument("must be a map from the names of vector spaces to vectors", field=field)
-    return {name: packed_vector(vector, f"{field}[{name!r}]") for name, vector in vectors.items()}
+    return {free_text(name, field): packed_vector(vector, f"{field}[{name!r}]") for name, vector in vectors.items()}
 
 
 def unpacked_vectors(vectors: Mapping[str, bytes] | None) -> dict[str, list[float]] | None:

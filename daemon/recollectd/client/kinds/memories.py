@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from msgspec import UNSET, UnsetType, structs
 
-from recollectd.client.arguments import name, optional_whole, several, whole
+from recollectd.client.arguments import free_text, name, optional_whole, several, whole
 from recollectd.client.calls import (
     Call,
     Steps,
@@ -253,7 +253,12 @@ class Memories(Searches[Style]):
                 return Turn(found, page(reply.cursor, remaining) if more else None)
 
             wanted = WALK_PAGE_ITEMS if left is None else min(WALK_PAGE_ITEMS, left)
-            return ask(messages.MemoryList(self.namespace, filter, hidden, wanted, cursor, vectors, lacking), turn)
+            return ask(
+                messages.MemoryList(
+                    self.namespace, free_text(filter, "filter"), hidden, wanted, cursor, vectors, lacking
+                ),
+                turn,
+            )
 
         return page(b"", limit)
 
@@ -272,7 +277,7 @@ class Memories(Searches[Style]):
         A page may be short, or even empty, and still have a cursor.
         """
         whole(limit, "limit", least=1, most=limits.PAGE_ITEMS_MAX)
-        request = messages.MemoryList(self.namespace, filter, hidden, limit, cursor, vectors)
+        request = messages.MemoryList(self.namespace, free_text(filter, "filter"), hidden, limit, cursor, vectors)
         return ask(request, lambda reply: MemoryPage([memory_of(each) for each in reply.memories], reply.cursor))
 
     @query
@@ -281,7 +286,9 @@ class Memories(Searches[Style]):
         """Count the memories that match a filter; arguments as for `list`. No snapshot."""
         total, cursor = 0, b""
         while True:
-            reply: Counted = yield messages.MemoryCount(self.namespace, filter, hidden, cursor, lacking)
+            reply: Counted = yield messages.MemoryCount(
+                self.namespace, free_text(filter, "filter"), hidden, cursor, lacking
+            )
             total, cursor = total + reply.count, reply.cursor
             if not cursor:
                 return total

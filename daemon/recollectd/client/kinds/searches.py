@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from recollectd.client.arguments import whole
+from recollectd.client.arguments import free_text, whole
 from recollectd.client.calls import Call, Calls, Style, ask, operation, query
 from recollectd.client.embedding import Embedding, embedded_first
 from recollectd.client.memory_records import memory_of
@@ -148,7 +148,7 @@ class Searches(Calls[Style]):
     def _told(filter: str, limit: int, as_of: Moment | None, min_score: float, among: Among) -> dict[str, Any]:
         """Return what every search tells."""
         return {
-            "filter": filter,
+            "filter": free_text(filter, "filter"),
             "limit": whole(limit, "limit", least=1, most=limits.SEARCH_RESULTS_MAX),
             "as_of": optional_time_us(as_of, "as_of"),
             "min_score": float(min_score),
@@ -166,8 +166,7 @@ class Searches(Calls[Style]):
         then: Callable[[messages.MemorySearch], Call[T]],
     ) -> Call[T]:
         """Return the call that `then` makes of the search, after the text is embedded where that is due."""
-        if not isinstance(text, str):
-            raise errors.InvalidArgument(f"must be text, not {type(text).__name__}", field="text")
+        free_text(text, "text")
         embedding = self.embedding
         if vector is not None:
             if vectors is not None or embedding is None:

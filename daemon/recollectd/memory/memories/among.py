@@ -12,9 +12,9 @@ from recollectd.memory.memories import filters, fusion, said
 from recollectd.memory.memories.documents import FIELDS
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.fusion import Arm, Candidate
-from recollectd.memory.memories.searching import KEYWORD, LOOKED_AT, Search, expand, is_plain
+from recollectd.memory.memories.searching import KEYWORD, Search, expand, is_plain
 from recollectd.memory.settings.search import MEMORIES, MESSAGES, SearchHead
-from recollectd.protocol import errors
+from recollectd.protocol import errors, limits
 from recollectd.protocol.messages.memories import BOTH, KEYWORD_WEIGHT_DEFAULT, MemorySearch
 from recollectd.storage.keyspace import namespace_bytes
 
@@ -80,23 +80,28 @@ class SearchAmong:
     def _messages(self, request: MemorySearch, wanted: int) -> Generator[Fetch, Rows, Ranked]:
         found: dict[bytes, Found] = {}
         weight = (request.weights or {}).get(KEYWORD, KEYWORD_WEIGHT_DEFAULT)
-        arm = Arm(KEYWORD, weight, (yield from self._look(request, wanted, found)))
-        if is_plain(request):
+        plain = is_plain(request)
+        arm = Arm(KEYWORD, weight, (yield from self._look(request, wanted + 1 if plain else fusion.LOOKED_AT, found)))
+        if plain:
             return fusion.as_they_are(arm, found, request.min_score)
         candidates = fusion.fuse([arm], found)
         fusion.apply_factors(candidates, request, self._view.time if request.as_of is None else request.as_of)
         if request.expansion:
             scope = said.scope_of(self._scope)
             expand(self._views, scope, scope, request, candidates)
-        return fusion.ordered(candidates, request, wanted)
+        ranked = fusion.ordered(candidates, request, wanted)
+        if fusion.ends_early(ranked, (arm,), request, wanted):
+            further = arm._replace(hits=(yield from self._look(request, limits.SEARCH_RESULTS_MAX, found)))
+            ranked += fusion.behind((arm,), (further,), found, candidates)
+        return ranked
 
     def _look(
-        self, request: MemorySearch, wanted: int, found: dict[bytes, Found]
+        self, request: MemorySearch, enough: int, found: dict[bytes, Found]
     ) -> Generator[Fetch, Rows, list[tuple[bytes, float]]]:
         """Return the best messages that count, in ever larger helpings until there are enough."""
         scope = said.scope_of(self._scope)
         predicate = filters.parse(request.filter)
-        enough = limit = max(LOOKED_AT, wanted)
+        limit = enough
         seen: set[bytes] = set()
         while True:
             hits = self._views.keywords.search(scope, request.text, weights=dict.fromkeys(FIELDS, 1.0), limit=limit)

@@ -28,6 +28,7 @@ _TOKEN: Final = re.compile(
 )
 _SPEAKER: Final = re.compile(r"\s*([^\W\d_][\w .'-]{0,63}):\s")
 _ABSENT: Final = object()
+_NUMBER_DIGITS_MAX: Final = 400
 _WORDS: Final = {"true": True, "false": False, "null": None}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -254,6 +255,8 @@ class _Parser:
             self._at += 1
             return self._string(token)
         if token.kind == "number":
+            if len(token.text) > _NUMBER_DIGITS_MAX:
+                self._refuse(f"a number has at most {_NUMBER_DIGITS_MAX} digits")
             self._at += 1
             return float(token.text) if set(token.text) & set(".eE") else int(token.text)
         if token.kind == "name" and token.text in _WORDS:

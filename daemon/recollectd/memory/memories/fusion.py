@@ -1,14 +1,15 @@
 """Putting the results of several arms together: scores normalised and added, then factors, then diversity. No I/O.
 
 Plain reciprocal ranks lose to score sums wherever one arm is weaker than another; so each arm's scores are brought to
-0 (the worst of its best _LOOKED_AT) ... 1 (its best), and added by weight. What an arm did not find counts 0 there.
+0 (the worst of its best LOOKED_AT) ... 1 (its best), and added by weight. What an arm did not find counts 0 there.
+An order is the same on whatever page it is looked at, so nothing in it depends on how many results are wanted.
 """
 
 from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -19,7 +20,9 @@ from recollectd.memory.memories.heads import MemoryBody
 from recollectd.protocol.messages.memories import MemorySearch, ScoreDetail
 
 IMPORTANCE_UNTOLD: Final = 0.5
-_DIVERSIFIED: Final = 4  # times as many as are asked for take part in choosing what differs
+LOOKED_AT: Final = 400
+"""So many of an arm's best are fused; the scores of its worst there count as 0."""
+_DIVERSIFIED: Final = 100  # so many of the best take part in choosing what differs, on whatever page
 WORD: Final = re.compile(r"[^\W_]+")
 
 
@@ -34,6 +37,10 @@ class Arm(NamedTuple):
         """Return a score of this arm on the scale of all."""
         best, worst = self.hits[0][1], self.hits[-1][1]
         return (raw - worst) / (best - worst) if best > worst else 1.0
+
+    def fallen(self, raw: float) -> float:
+        """Return a score behind those of this arm on the scale of all: 0 or less."""
+        return min(0.0, self.normalised(raw)) if self.hits and self.hits[0][1] > self.hits[-1][1] else 0.0
 
 
 class Candidate:
@@ -90,6 +97,40 @@ def fuse(arms: Sequence[Arm], found: Mapping[bytes, Found | None]) -> dict[bytes
             candidate.score += share * ((raw - worst) / span if span > 0 else 1.0)
             candidate.places.append((arm, rank, raw))
     return candidates
+
+
+def ends_early(ranked: Sequence[object], arms: Sequence[Arm], request: MemorySearch, wanted: int) -> bool:
+    """Tell whether more is wanted than the arms' best are, and there may be more."""
+    return len(ranked) < wanted and request.min_score <= 0 and any(len(arm.hits) >= LOOKED_AT for arm in arms)
+
+
+def behind(
+    arms: Sequence[Arm],
+    further: Sequence[Arm],
+    found: Mapping[bytes, Found | None],
+    before: Container[bytes],
+) -> list[tuple[bytes, Candidate]]:
+    """Return what arms find behind their best, in order: their scores, on the same scale, are 0 or less.
+
+    further: the same arms, looked at as far as results go; before: what has a place already. An arm that did not find
+    one of these has its last score for it. Nothing beside the arms counts so far down.
+    """
+    total = sum(arm.weight for arm in arms) or 1.0
+    lowest = [arm.fallen(more.hits[-1][1]) if more.hits else 0.0 for arm, more in zip(arms, further, strict=True)]
+    floor = sum(arm.weight / total * least for arm, least in zip(arms, lowest, strict=True))
+    candidates: dict[bytes, Candidate] = {}
+    for arm, more, least in zip(arms, further, lowest, strict=True):
+        for rank, (key, raw) in enumerate(more.hits, 1):
+            each = found[key]
+            if key in before or each is None:
+                continue
+            candidate = candidates.get(key)
+            if candidate is None:
+                candidate = candidates[key] = Candidate(each)
+                candidate.score = floor
+            candidate.score += arm.weight / total * (arm.fallen(raw) - least)
+            candidate.places.append((arm, rank, raw))
+    return _sorted(candidates.items())
 
 
 def best_of(candidates: Mapping[bytes, Candidate], count: int) -> list[tuple[bytes, Candidate]]:
@@ -163,16 +204,24 @@ def _hear(candidates: Iterable[Candidate], query: str, more: float) -> None:
 
 
 def ordered(candidates: Mapping[bytes, Candidate], request: MemorySearch, wanted: int) -> list[tuple[bytes, Candidate]]:
-    """Return candidates with at least the score asked for, best first, equals by id; `wanted` of them if diverse."""
-    ranked = [item for item in candidates.items() if item[1].score >= request.min_score]
-    ranked.sort(key=itemgetter(0))
-    ranked.sort(key=lambda item: item[1].score, reverse=True)
+    """Return candidates with at least the score asked for, best first, equals by id; if diverse, `wanted` chosen so."""
+    least = request.min_score
+    ranked = _sorted(item for item in candidates.items() if least <= 0 or item[1].score >= least)
     return _diverse(ranked, request.diversity, wanted) if request.diversity else ranked
 
 
+def _sorted(items: Iterable[tuple[bytes, Candidate]]) -> list[tuple[bytes, Candidate]]:
+    ranked = sorted(items, key=itemgetter(0))
+    ranked.sort(key=lambda item: item[1].score, reverse=True)
+    return ranked
+
+
 def _diverse(ranked: list[tuple[bytes, Candidate]], diversity: float, wanted: int) -> list[tuple[bytes, Candidate]]:
-    """Choose one after the other the best for what it adds (maximal marginal relevance; Carbonell, Goldstein 1998)."""
-    pool = ranked[: _DIVERSIFIED * wanted]
+    """Choose one after the other the best for what it adds (maximal marginal relevance; Carbonell, Goldstein 1998).
+
+    Behind those that take part in it the others stay as they are.
+    """
+    pool = ranked[:_DIVERSIFIED]
     words = {key: set(map(str.lower, WORD.findall(candidate.found.subject.body.text))) for key, candidate in pool}
     nearest = dict.fromkeys(words, 0.0)
     worth: Callable[[tuple[bytes, Candidate]], tuple[float, bytes]] = lambda item: (  # noqa: E731
@@ -187,4 +236,4 @@ def _diverse(ranked: list[tuple[bytes, Candidate]], diversity: float, wanted: in
         for key, _ in pool:
             union = len(words[key] | words[best[0]])
             nearest[key] = max(nearest[key], len(words[key] & words[best[0]]) / union if union else 1.0)
-    return chosen
+    return [*chosen, *pool, *ranked[_DIVERSIFIED:]]

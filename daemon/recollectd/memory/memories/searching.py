@@ -23,8 +23,6 @@ from recollectd.storage.vectors.errors import SpaceRebuilding, SpaceUnknown
 
 KEYWORD: Final = "keyword"
 MODES: Final = ("", KEYWORD, "vector", "hybrid")
-# So many of an arm's best are looked at; the scores of its worst there count as 0.
-LOOKED_AT: Final = 400
 EXPANSION: Final = "expansion"
 # Of so many first results the words are looked for in the others.
 EXPANDED_FROM: Final = 5
@@ -114,9 +112,25 @@ class Search:
         """Return results in order, best first: more than are wanted, if there are."""
         request = self._request
         self._views.catch_up()
-        looked_at = wanted + 1 if is_plain(request) else max(LOOKED_AT, wanted)
         if self._predicate is not None:
             yield from self._filter_before(self._predicate)
+        if is_plain(request):
+            (arm,) = yield from self._arms(wanted + 1)
+            return fusion.as_they_are(arm, self._found, request.min_score)
+        arms = yield from self._arms(fusion.LOOKED_AT)
+        candidates = fusion.fuse(arms, self._found)
+        fusion.apply_factors(candidates, request, self._view.time if request.as_of is None else request.as_of)
+        if request.expansion and request.text and request.mode != "vector":
+            expand(self._views, self._scope, self._prefix, request, candidates)
+        ranked = fusion.ordered(candidates, request, wanted)
+        if fusion.ends_early(ranked, arms, request, wanted):
+            further = yield from self._arms(limits.SEARCH_RESULTS_MAX)
+            ranked += fusion.behind(arms, further, self._found, candidates)
+        return ranked
+
+    def _arms(self, looked_at: int) -> Generator[Fetch, Rows, list[Arm]]:
+        """Return what each arm finds, so many of its best."""
+        request = self._request
         arms: list[Arm] = []
         weights = request.weights or {}
         if request.text and request.mode != "vector":
@@ -126,13 +140,7 @@ class Search:
             for name, vector in request.vectors.items():
                 ask = yield from self._vectors(name, vector)
                 arms.append(Arm(name, weights.get(name, 1.0), (yield from self._look(ask, looked_at))))
-        if is_plain(request):
-            return fusion.as_they_are(arms[0], self._found, request.min_score)
-        candidates = fusion.fuse(arms, self._found)
-        fusion.apply_factors(candidates, request, self._view.time if request.as_of is None else request.as_of)
-        if request.expansion and request.text and request.mode != "vector":
-            expand(self._views, self._scope, self._prefix, request, candidates)
-        return fusion.ordered(candidates, request, wanted)
+        return arms
 
     def _keywords(self, limit: int) -> Hits:
         allowed = None if self._allowed is None else self._allowed.record_ids
@@ -156,7 +164,7 @@ class Search:
         check_dimensions(vector, head, field)
 
         def ask(limit: int) -> Hits:
-            exact = self._request.exact or limit > LOOKED_AT
+            exact = self._request.exact or limit > fusion.LOOKED_AT
             allowed = None if self._allowed is None else self._allowed.selection
             try:
                 return self._views.vectors.search(self._scope, space, vector, limit, allowed, exact)
