@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Sequence
 
 import pytest
 from msgspec import Raw, structs
 
+from bench.crash import arms
 from bench.crash.dump import Dump, HistoryOf, differences, expected
 from bench.crash.evidence import check_observations
+from bench.crash.memory_workload import WORDS
 from bench.crash.model import Mismatch, Model, Played
 from bench.crash.sessions import Observation
 from recollectd.protocol import errors
 from recollectd.protocol.limits import TIME_US_MAX
-from recollectd.protocol.messages import conversations, logs, state, transactions
-from recollectd.protocol.messages.connection import Deleted, ErrorReply
+from recollectd.protocol.messages import conversations, logs, memories, search_settings, state, transactions
+from recollectd.protocol.messages import vector_spaces as spaces
+from recollectd.protocol.messages.connection import Deleted, Done, ErrorReply
 from recollectd.protocol.messages.fields import Kind, Message, Reply
 
 N = ("n",)
 KEY = (int(Kind.STATE), N, "k")
 VALUE = Raw(b"\x01")
+ONE = struct.pack("<f", 1.0)
 
 
 def put(**more: object) -> state.StatePut:
@@ -36,6 +42,22 @@ def refused(error: type[errors.RecollectdError], field: str) -> ErrorReply:
 
 def say(text: str) -> conversations.NewMessage:
     return conversations.NewMessage("user", text, text)
+
+
+def remember(memory_id: str, vectors: dict[str, bytes] | None = None) -> memories.MemoryAdd:
+    return memories.MemoryAdd(N, (memories.NewMemory("text", memory_id, vectors=vectors),))
+
+
+def remembered(memory_id: str, time: int) -> memories.MemoriesStored:
+    return memories.MemoriesStored((memories.MemoryStored(memory_id, 1, time, time),))
+
+
+def embed(space: str, version: int) -> spaces.SpaceEmbed:
+    return spaces.SpaceEmbed(N, space, (spaces.MemoryVector("a", version, ONE),))
+
+
+def settings(language: str, *, messages: bool = False, indexing: bool = False) -> search_settings.SearchSettings:
+    return search_settings.SearchSettings(language, True, True, messages, indexing)
 
 
 Pair = tuple[Message, Reply]
@@ -124,9 +146,45 @@ RIGHT: dict[str, list[Pair]] = {
             ),
         ),
     ],
+    "vectors given later, and a name switched when none is lacking": [
+        (spaces.SpaceCreate(N, "one", 1), Done()),
+        (remember("a", {"one": ONE}), remembered("a", 10)),
+        (spaces.SpaceCreate(N, "two", 1), Done()),
+        (embed("two", 2), spaces.Embedded((False,))),
+        (embed("two", 1), spaces.Embedded((True,))),
+        (spaces.SpaceSwitch(N, "now", "two", 4), spaces.Switched(False)),
+        (spaces.SpaceSwitch(N, "now", "two", 5), spaces.Switched(True)),
+        (embed("now", 1), spaces.Embedded((True,))),
+        (spaces.SpaceDrop(N, "two"), Deleted(1)),
+        (embed("now", 1), refused(errors.NotFound, "space")),
+        (spaces.SpaceSwitch(N, "now", "one", 5), spaces.Switched(True)),
+    ],
+    "how a namespace is searched": [
+        (search_settings.SearchConfigure(N, language="german"), settings("german", indexing=True)),
+        (search_settings.SearchConfigure(N, messages=True), settings("german", messages=True)),
+    ],
 }
 
 WRONG: dict[str, list[Pair]] = {
+    "switched although a memory has changed": [
+        (spaces.SpaceCreate(N, "one", 1), Done()),
+        (remember("a", {"one": ONE}), remembered("a", 10)),
+        (spaces.SpaceSwitch(N, "now", "one", 1), spaces.Switched(True)),
+    ],
+    "switched to a space made since": [
+        (remember("a"), remembered("a", 10)),
+        (spaces.SpaceCreate(N, "one", 1), Done()),
+        (spaces.SpaceSwitch(N, "now", "one", 1), spaces.Switched(True)),
+    ],
+    "a vector given to what has moved on": [
+        (spaces.SpaceCreate(N, "two", 1), Done()),
+        (remember("a"), remembered("a", 10)),
+        (embed("two", 2), spaces.Embedded((True,))),
+    ],
+    "settings forgotten": [
+        (search_settings.SearchConfigure(N, language="german"), settings("german")),
+        (search_settings.SearchConfigure(N, messages=True), settings("english", messages=True)),
+    ],
     "a version left out": [(put(), stored(1, 10, 10)), (put(), stored(3, 10, 11))],
     "done although the guard fails": [(put(), stored(1, 10, 10)), (put(if_absent=True), stored(2, 10, 11))],
     "refused although the guard holds": [(put(if_absent=True), refused(errors.VersionConflict, "if_version"))],
@@ -241,3 +299,49 @@ def test_reads_are_judged_by_when_they_were_sent() -> None:
     invented = [Observation(get, 1, structs.replace(second, value=Raw(b"\x02")))]
     assert len(check_observations(model, outdated)) == 2
     assert len(check_observations(model, invented)) == 1
+
+
+def test_a_switch_to_a_space_that_lacks_a_vector_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="without a vector"):
+        play(
+            [
+                (remember("a"), remembered("a", 10)),
+                (spaces.SpaceCreate(N, "one", 1), Done()),
+                (spaces.SpaceSwitch(N, "now", "one", 2), spaces.Switched(True)),
+            ]
+        )
+
+
+def test_what_arms_find_is_held_against_the_records() -> None:
+    space = spaces.Space("one", 2, "cosine", "f32", "", 1)
+    alias = spaces.Space("now", 1, "", "", "", 1, "one")
+    vector = struct.pack("<2f", 1.0, 0.0)
+    held = arms.Held(
+        N,
+        [memories.Memory("m", "zebra piano", 1, 1, 1, 1, vectors={"one": vector})],
+        {"c": [conversations.Message("i", "user", "copper", 10, 0), conversations.Message("j", "user", "x", 11, 1)]},
+        {"one": space, "now": alias},
+        True,
+    )
+    nothing: dict[str, arms.Scores] = {
+        f"{word} among {what}": {} for word in WORDS for what in ("memories", "messages")
+    }
+    right = {
+        **nothing,
+        "zebra among memories": {"m": 1.0},
+        "piano among memories": {"m": 1.0},
+        "copper among messages": {"c\x000": 2.0, "c\x001": 1.0},
+        "vectors of one": {"m": math.sqrt(0.5)},
+        "vectors of now": {"m": math.sqrt(0.5)},
+    }
+    assert not arms.check(held, right)
+    for search, wrong in (
+        ("zebra among memories", {}),
+        ("violet among memories", {"m": 1.0}),
+        ("copper among messages", {"c\x000": 2.0}),
+        ("vectors of one", {}),
+        ("vectors of now", {"m": 0.5}),
+    ):
+        assert len(arms.check(held, {**right, search: dict(wrong)})) == 1, search
+        assert len(arms.differences(right, {**right, search: dict(wrong)})) == 1, search
+    assert not arms.differences(right, right)

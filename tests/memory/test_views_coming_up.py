@@ -14,9 +14,12 @@ from recollectd.memory import commits
 from recollectd.memory.memories.opening import open_views
 from recollectd.memory.memories.view_options import ViewOptions
 from recollectd.memory.memories.views import MemoryViews
+from recollectd.protocol import errors
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.fields import Message
+from recollectd.protocol.messages.search_settings import SearchConfigure
 from recollectd.storage.engine import Engine
+from recollectd.storage.keyspace import namespace_bytes
 
 NAMES = [f"m{number}" for number in range(5)]
 
@@ -93,3 +96,19 @@ def test_a_lost_view_is_whole_again(tmp_path: Path, view: str, how: str, after: 
         if last:
             assert followed.search(vectors={"late": vector(1.0, 0.5)}) == last
         followed.reopen()
+
+
+def test_what_a_change_of_settings_makes_out_of_date_is_named_at_once(tmp_path: Path) -> None:
+    followed = Followed(tmp_path)
+    followed.write(add(memory("Haus", "a")))
+    named: list[bytes | None] = []
+    followed.views.on_outdated = lambda: named.append(followed.views.pending())
+    followed.write(SearchConfigure(NS, accesses=True))
+    assert named == []
+    followed.write(SearchConfigure(NS, language="german"))
+    assert named == [namespace_bytes(NS)]
+    with pytest.raises(errors.Busy):
+        followed.search(text="Haus")
+    followed.reopen()
+    assert followed.views.pending() == namespace_bytes(NS)
+    followed.views.close()

@@ -100,8 +100,8 @@ def fuse(arms: Sequence[Arm], found: Mapping[bytes, Found | None]) -> dict[bytes
 
 
 def ends_early(ranked: Sequence[object], arms: Sequence[Arm], request: MemorySearch, wanted: int) -> bool:
-    """Tell whether more is wanted than the arms' best are, and there may be more."""
-    return len(ranked) < wanted and request.min_score <= 0 and any(len(arm.hits) >= LOOKED_AT for arm in arms)
+    """Tell whether as much is wanted as the arms' best are, or more, and there may be more."""
+    return len(ranked) <= wanted and request.min_score <= 0 and any(len(arm.hits) >= LOOKED_AT for arm in arms)
 
 
 def behind(
