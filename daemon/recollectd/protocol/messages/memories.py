@@ -275,7 +275,8 @@ BOTH: Final = "both"
 class MemorySearch(Request, frozen=True, tag=105):
     """Searches memories by words, by vectors, or by both. Answered by `MemoryResults`.
 
-    Without `mode` it is by what is given. Scores are fused from each arm's, normalised over its own best results.
+    Without `mode` it is by what is given. Scores are fused from each arm's, normalised over its own best 400; what lies
+    behind those of every arm comes last, with scores of 0 or less. All pages are of one order, however long each is.
     """
 
     namespace: Namespace

@@ -51,7 +51,10 @@ class Spaces(Reply, frozen=True, tag=113):
 
 
 class SpaceDrop(Write, frozen=True, tag=114):
-    """Drops a vector space with its vectors, or an alias. Answered by `Deleted`."""
+    """Drops a vector space with its vectors, or an alias. Answered by `Deleted`.
+
+    `INVALID_ARGUMENT` for a space that the same transaction or batch has created.
+    """
 
     namespace: Namespace
     name: SpaceName
@@ -92,7 +95,7 @@ class Embedded(Reply, frozen=True, tag=116):
 
 
 class SpaceSwitch(Write, frozen=True, tag=117):
-    """Lets a name stand for a space if the namespace's memories are as they were. Answered by `Switched`.
+    """Lets a name stand for a space if memories and space are as they were. Answered by `Switched`.
 
     For who has seen, as of a position, that every memory has a vector there: then no search ever misses one.
     """
@@ -100,7 +103,7 @@ class SpaceSwitch(Write, frozen=True, tag=117):
     namespace: Namespace
     name: SpaceName
     alias_of: SpaceName
-    position: Annotated[int, Meta(ge=0, description="behind which no memory may have changed")]
+    position: Annotated[int, Meta(ge=0, description="behind which no memory may have changed, and the space not been made")]
 
 
 class Switched(Reply, frozen=True, tag=117):
