@@ -32,6 +32,8 @@ def check_among(request: MemorySearch) -> None:
         raise errors.InvalidArgument(f"must be {', '.join(AMONG)}", field="among")
     if request.among == MESSAGES and not (request.text and request.mode in ("", KEYWORD)):
         raise errors.InvalidArgument("messages are found by their words: tell them, without another mode", field="text")
+    if request.among == BOTH and not (request.text and request.mode != "vector"):
+        raise errors.InvalidArgument("messages are found by words alone, which this search has none of", field="among")
 
 
 class SearchAmong:
@@ -57,7 +59,7 @@ class SearchAmong:
         else:
             apart = structs.replace(request, diversity=0.0)
             memories = yield from Search(apart, self._view).run(wanted)
-            messages = (yield from self._messages(apart, wanted)) if request.text and request.mode != "vector" else []
+            messages = yield from self._messages(apart, wanted)
             ranked = fusion.ordered(dict((*memories, *messages)), request, wanted)
         if self._views.scopes.of(self._scope) is not settings:
             self._busy()  # words may have been looked for as texts were not analysed

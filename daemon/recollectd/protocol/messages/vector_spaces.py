@@ -103,7 +103,9 @@ class SpaceSwitch(Write, frozen=True, tag=117):
     namespace: Namespace
     name: SpaceName
     alias_of: SpaceName
-    position: Annotated[int, Meta(ge=0, description="behind which no memory may have changed, and the space not been made")]
+    position: Annotated[
+        int, Meta(ge=0, description="behind which no memory may have changed, and the space not been made")
+    ]
 
 
 class Switched(Reply, frozen=True, tag=117):
