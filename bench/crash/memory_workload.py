@@ -13,7 +13,8 @@ from recollectd.protocol.messages.fields import Request, Write
 Namespace = tuple[str, ...]
 
 MEMORY_IDS: Final = (*(f"m{number}" for number in range(8)), "m\x00", "mä")
-WORDS: Final = ("zebra", "piano", "violet", "harbour", "lantern", "copper")
+# Analysed otherwise by each language and without stemming, so that what was indexed before a change shows.
+WORDS: Final = ("zebras", "pianos", "violet", "harbours", "lanterns", "copper")
 # Of two sizes, so that what is taken for a vector of the other shows; the last is mostly an alias.
 SPACES: Final = {"vectors": 4, "moved": 3}
 ALIAS: Final = "current"

@@ -318,7 +318,7 @@ def test_what_arms_find_is_held_against_the_records() -> None:
     vector = struct.pack("<2f", 1.0, 0.0)
     held = arms.Held(
         N,
-        [memories.Memory("m", "zebra piano", 1, 1, 1, 1, vectors={"one": vector})],
+        [memories.Memory("m", "zebras pianos", 1, 1, 1, 1, vectors={"one": vector})],
         {"c": [conversations.Message("i", "user", "copper", 10, 0), conversations.Message("j", "user", "x", 11, 1)]},
         {"one": space, "now": alias},
         True,
@@ -328,15 +328,15 @@ def test_what_arms_find_is_held_against_the_records() -> None:
     }
     right = {
         **nothing,
-        "zebra among memories": {"m": 1.0},
-        "piano among memories": {"m": 1.0},
+        "zebras among memories": {"m": 1.0},
+        "pianos among memories": {"m": 1.0},
         "copper among messages": {"c\x000": 2.0, "c\x001": 1.0},
         "vectors of one": {"m": math.sqrt(0.5)},
         "vectors of now": {"m": math.sqrt(0.5)},
     }
     assert not arms.check(held, right)
     for search, wrong in (
-        ("zebra among memories", {}),
+        ("zebras among memories", {}),
         ("violet among memories", {"m": 1.0}),
         ("copper among messages", {"c\x000": 2.0}),
         ("vectors of one", {}),
