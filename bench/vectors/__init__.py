@@ -113,7 +113,7 @@ def _compare(view: VectorView, data: Data, peers: list[Engine], report: Report, 
             must=f"<= {weight / 2:.1f}" if engine.name == "hnswlib" else None,
         )
     figures = view.statistics()
-    for name in ("mapped_rows_bytes", "mapped_ids_bytes", "view_bytes"):
+    for name in ("mapped_rows_bytes", "mapped_ids_bytes"):
         report.add(f"  beside it {name}", case, unit="MB", ours=float(figures[name] or 0) / 1e6)
     return found[every[0].name][0]
 

@@ -25,7 +25,7 @@ from bench.wire import Connection, failure
 from recollectd.client import Client, NewMemory
 from recollectd.protocol import errors, table
 from recollectd.protocol.frames import RequestHeader, pack_request
-from recollectd.protocol.messages.memories import MemoryResults, MemorySearch
+from recollectd.protocol.messages.memories import MemoryRanks, MemoryResults, MemorySearch
 from recollectd.storage.vectors.options import VectorOptions
 
 NAMESPACE: Final = "vectors"
@@ -46,9 +46,11 @@ class Asked:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def ask(self, queries: Floats, in_flight: int = 1, filter: str = "") -> list[list[int]]:
+    def ask(
+        self, queries: Floats, in_flight: int = 1, filter: str = "", *, records: bool = False, effort: int = 0
+    ) -> list[list[int]]:
         """Return the rows that searches find, of which so many are under way at a time."""
-        bodies = [table.encode(request_of(query, filter)) for query in queries]
+        bodies = [table.encode(request_of(query, filter, records=records, effort=effort)) for query in queries]
         found: dict[int, list[int]] = {}
         ids: list[int] = []
         for body in bodies:
@@ -65,14 +67,25 @@ class Asked:
         decoded = reply.decode()
         if refused := failure(decoded):
             raise refused
+        if isinstance(decoded, MemoryRanks):
+            found[reply.request_id] = [int(memory_id) for memory_id in decoded.memory_ids]
+            return
         assert isinstance(decoded, MemoryResults)
         found[reply.request_id] = [int(result.memory.memory_id) for result in decoded.results]
 
 
-def request_of(query: Floats, filter: str = "") -> MemorySearch:
-    """Return a search for the nearest memories alone."""
+def request_of(query: Floats, filter: str = "", *, records: bool = False, effort: int = 0) -> MemorySearch:
+    """Return a search for the nearest memories alone; records: with what they say, else ids and scores."""
     vectors = {SPACE: query.tobytes()}
-    return MemorySearch((NAMESPACE,), vectors=vectors, filter=filter, limit=NEAREST, neighbours=0.0)
+    return MemorySearch(
+        (NAMESPACE,),
+        vectors=vectors,
+        filter=filter,
+        limit=NEAREST,
+        neighbours=0.0,
+        records=records,
+        effort=effort,
+    )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from recollectd.storage.vectors.delta import Delta, DeltaRows
 from recollectd.storage.vectors.dumps import Puts
@@ -20,6 +20,9 @@ from recollectd.storage.vectors.errors import SpaceRebuilding
 from recollectd.storage.vectors.manifest import SpaceEntry
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.spec import Spec, Vector, stack
+
+if TYPE_CHECKING:
+    from recollectd.storage.vectors.searching import Standing
 
 
 class Snapshot(NamedTuple):
@@ -74,6 +77,8 @@ class Space:
         # Records that changed since a rebuild began: what it brings of them is old.
         self._since_rebuild: set[bytes] | None = None
         self.live = sum(segment.live for segment in segments)
+        # What the latest searches shared: of the snapshot, and gone with it.
+        self.standing: Standing | None = None
         self._publish(seq)
 
     # -- changes ----------------------------------------------------------------------------------------------------
@@ -147,6 +152,7 @@ class Space:
     def _publish(self, seq: int) -> None:
         deltas = (self.active.rows(),) if self.frozen is None else (self.frozen.rows(), self.active.rows())
         self.snapshot = Snapshot(seq, self.segments, deltas, self.live)
+        self.standing = None
 
     # -- merges -----------------------------------------------------------------------------------------------------
 
