@@ -150,15 +150,15 @@ static int graph_make_room(graph_room *room, const vector_graph *graph, size_t e
         room->seen_words = words;
     }
     return graph_grow((void **)&room->best, &room->best_room, effort + 1, sizeof(graph_place)) &&
+           graph_grow((void **)&room->touched, &room->touched_room, 1, 4) &&
            graph_grow((void **)&room->rows, &room->rows_room, effort + 1, 8);
 }
 
-/* Set a slot's bit: 1 if it was not set, 0 if it was, -1 where there is no memory. */
+/* Set a slot's bit, for which there is room: 1 if it was not set. */
 static inline int graph_see(graph_room *room, uint32_t slot)
 {
     uint64_t bit = (uint64_t)1 << (slot & 63), *word = room->seen + (slot >> 6);
     if (*word & bit) return 0;
-    if (!graph_grow((void **)&room->touched, &room->touched_room, room->touched_count + 1, 4)) return -1;
     *word |= bit;
     room->touched[room->touched_count++] = slot;
     return 1;
@@ -199,6 +199,12 @@ static inline void graph_fetch(const vector_graph *graph, uint32_t slot)
 {
     const uint8_t *row = graph->vectors + slot * graph->vector_bytes;
     for (size_t at = 0; at < graph->vector_bytes; at += GRAPH_LINE_BYTES) __builtin_prefetch(row + at);
+}
+
+static inline void graph_fetch_links(const vector_graph *graph, uint32_t slot)
+{
+    const uint8_t *node = graph_node(graph, slot);
+    for (size_t at = 0; at < graph->node_bytes; at += GRAPH_LINE_BYTES) __builtin_prefetch(node + at);
 }
 
 static inline uint64_t graph_row(const vector_graph *graph, uint32_t slot)
@@ -242,10 +248,8 @@ static inline void graph_keep(graph_room *room, size_t effort, graph_place place
 static inline int graph_enter(graph_room *room, const vector_graph *graph, size_t effort, graph_place place,
                               graph_counts *counts, const void *context)
 {
-    if (room->best_count == effort && place.score <= room->best[0].score) return 1;
     if (!graph_grow((void **)&room->next, &room->next_room, room->next_count + 1, sizeof(graph_place))) return 0;
     graph_rise(room->next, room->next_count++, place, 1);
-    __builtin_prefetch(graph_node(graph, place.slot));
     if (counts(context, graph_row(graph, place.slot))) graph_keep(room, effort, place);
     return 1;
 }
@@ -259,21 +263,22 @@ static int graph_walk(const vector_graph *graph, graph_room *room, const float *
     graph_forget(room);
     if (!graph->count) return 1;
     uint32_t first = graph_descend(graph, query, coarse);
-    int fine = graph_see(room, first) >= 0 &&
-               graph_enter(room, graph, effort, (graph_place){graph_score(graph, query, coarse, first), first}, counts,
-                           context);
+    graph_see(room, first);
+    int fine = graph_enter(room, graph, effort, (graph_place){graph_score(graph, query, coarse, first), first}, counts, context);
     while (fine && room->next_count) {
         graph_place place = room->next[0];
         if (room->best_count == effort && place.score < room->best[0].score) break;
-        if (--room->next_count) graph_sink(room->next, room->next_count, room->next[room->next_count], 1);
+        if (--room->next_count) {
+            graph_sink(room->next, room->next_count, room->next[room->next_count], 1);
+            graph_fetch_links(graph, room->next[0].slot); // perhaps the next one
+        }
         const uint8_t *links = graph_node(graph, place.slot) + GRAPH_NODE_BYTES;
         uint32_t count = graph_load32(links), fresh = 0;
         if (count > graph->connectivity_base) count = graph->connectivity_base;
+        fine = graph_grow((void **)&room->touched, &room->touched_room, room->touched_count + count, 4);
         for (uint32_t at = 0; at < count && fine; at++) {
             uint32_t slot = graph_load32(links + 4 + 4 * at);
-            int new = slot < graph->count ? graph_see(room, slot) : 0;
-            fine = new >= 0;
-            if (new > 0) {
+            if (slot < graph->count && graph_see(room, slot)) {
                 if (fresh < GRAPH_AHEAD) graph_fetch(graph, slot);
                 near[fresh++] = slot;
             }
@@ -281,8 +286,10 @@ static int graph_walk(const vector_graph *graph, graph_room *room, const float *
         for (uint32_t at = 0; at < fresh && fine; at++) {
             if (at + GRAPH_AHEAD < fresh) graph_fetch(graph, near[at + GRAPH_AHEAD]);
             place = (graph_place){graph_score(graph, query, coarse, near[at]), near[at]};
-            fine = graph_enter(room, graph, effort, place, counts, context);
+            if (room->best_count < effort || place.score > room->best[0].score)
+                fine = graph_enter(room, graph, effort, place, counts, context);
         }
+        if (room->next_count) graph_fetch_links(graph, room->next[0].slot);
     }
     for (size_t left = room->best_count; left > 1;) {
         graph_place worst = room->best[0];
