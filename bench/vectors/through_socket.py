@@ -53,13 +53,20 @@ class Asked:
         bodies = [table.encode(request_of(query, filter, records=records, effort=effort)) for query in queries]
         found: dict[int, list[int]] = {}
         ids: list[int] = []
-        for body in bodies:
-            if len(ids) - len(found) >= in_flight:
-                self._take(found)
-            ids.append(self._connection.next_id())
-            self._connection.send(pack_request(RequestHeader(ids[-1], 0, 0, 0, 0, 0), body))
-        while len(found) < len(ids):
+        while len(found) < len(bodies):
+            # What there is room for leaves together, as from any client that has several searches under way.
+            room = bodies[len(ids) : len(found) + in_flight]
+            new = [self._connection.next_id() for _ in room]
+            self._connection.send(
+                b"".join(
+                    pack_request(RequestHeader(request_id, 0, 0, 0, 0, 0), body)
+                    for request_id, body in zip(new, room, strict=True)
+                )
+            )
+            ids += new
             self._take(found)
+            while self._connection.received:
+                self._take(found)
         return [found[request_id] for request_id in ids]
 
     def _take(self, found: dict[int, list[int]]) -> None:

@@ -128,14 +128,20 @@ class ReadExecutor:
         self._threads = threads
         self._queued: list[Read[Any]] = []
         self._joining: list[Read[Any]] = []
+        self._joined_lock = threading.Lock()
         self._joined_jobs = 0
+        self._joined_view: JobView | None = None
         self._scheduled = False
         self.jobs = 0
         self.reads = 0
 
     def submit(self, read: Read[Any]) -> None:
         """Queue a read; it starts at the end of this turn of the loop, one that joins perhaps a moment later."""
-        (self._queued if read.joins is None else self._joining).append(read)
+        if read.joins is None:
+            self._queued.append(read)
+        else:
+            with self._joined_lock:
+                self._joining.append(read)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)
@@ -150,7 +156,8 @@ class ReadExecutor:
                 self._start([read])
         for start in range(0, len(together), _TOGETHER_MAX):
             self._start(together[start : start + _TOGETHER_MAX])
-        self._start_joined()
+        if self._joining:
+            self._start_joined()
 
     def _start(self, reads: list[Read[Any]]) -> None:
         self.jobs += 1
@@ -163,34 +170,28 @@ class ReadExecutor:
         )
 
     def _start_joined(self) -> None:
-        """Start reads that join: what comes while a job of them runs is the next one, unless it is many."""
-        while self._joining and (
-            not self._joined_jobs or (self._joined_jobs < self._threads and len(self._joining) >= _JOINED_MIN)
-        ):
-            reads, self._joining = self._joining[:_JOINED_MAX], self._joining[_JOINED_MAX:]
-            self.jobs += 1
-            self.reads += len(reads)
+        """See that reads that join are answered: by who answers others right now, unless they are many."""
+        with self._joined_lock:
+            self._joined_view = self._view()
+            if self._joined_jobs and (self._joined_jobs >= self._threads or len(self._joining) < _JOINED_MIN):
+                return
             self._joined_jobs += 1
-            view = self._view()
-            self._workers.submit(partial(self._run_joined, reads, view))
+        self._workers.submit(self._run_joined)
 
-    def _run_joined(self, reads: list[Read[Any]], view: JobView) -> None:
-        """On a worker thread."""
-        results: list[bytes | Failed | None] = []
-        try:
-            operations = [read.joins for read in reads]
-            kind = type(operations[0])
-            assert all(type(operation) is kind for operation in operations), "one type joins"
-            results += kind.read_together(operations, view)  # type: ignore[union-attr]
-        except errors.RecollectdError as error:
-            results = [Failed(error)] * len(reads)
-        except BaseException as error:  # whoever waits must hear of it
-            results = [Failed(internal_error(error))] * len(reads)
-        self._loop.call_soon_threadsafe(self._deliver_joined, reads, results, view)
+    def _run_joined(self) -> None:
+        """On a worker thread: answer what waits, and what comes meanwhile."""
+        while True:
+            with self._joined_lock:
+                reads, self._joining = self._joining[:_JOINED_MAX], self._joining[_JOINED_MAX:]
+                view = self._joined_view
+                if not reads or view is None:
+                    self._joined_jobs -= 1
+                    return
+            self._loop.call_soon_threadsafe(self._deliver_joined, reads, _read_together(reads, view), view)
 
     def _deliver_joined(self, reads: list[Read[Any]], results: list[bytes | Failed | None], view: JobView) -> None:
-        self._joined_jobs -= 1
-        self._start_joined()
+        self.jobs += 1
+        self.reads += len(reads)
         for read, result in zip(reads, results, strict=True):
             if result is None:
                 self._start([read])
@@ -219,6 +220,18 @@ class ReadExecutor:
     def close(self) -> None:
         """Wait for what runs; what waits is dropped."""
         self._workers.close()
+
+
+def _read_together(reads: list[Read[Any]], view: JobView) -> list[bytes | Failed | None]:
+    operations = [read.joins for read in reads]
+    try:
+        kind = type(operations[0])
+        assert all(type(operation) is kind for operation in operations), "reads of one type join"
+        return [*kind.read_together(operations, view)]  # type: ignore[union-attr]
+    except errors.RecollectdError as error:
+        return [Failed(error)] * len(reads)
+    except BaseException as error:  # whoever waits must hear of it
+        return [Failed(internal_error(error))] * len(reads)
 
 
 class Workers:
