@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from recollectd.storage.vectors.delta import Delta, DeltaRows
 from recollectd.storage.vectors.dumps import Puts
+from recollectd.storage.vectors.effort import Effort
 from recollectd.storage.vectors.errors import SpaceRebuilding
 from recollectd.storage.vectors.manifest import SpaceEntry
+from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.spec import Spec, Vector, stack
 
@@ -50,7 +52,7 @@ class Frozen(NamedTuple):
 class Space:
     """See the module. entry: as it is in the manifest, or would be; segments: opened."""
 
-    def __init__(self, entry: SpaceEntry, segments: Sequence[Segment], seq: int, delta_rows_max: int) -> None:
+    def __init__(self, entry: SpaceEntry, segments: Sequence[Segment], seq: int, options: VectorOptions) -> None:
         self.number = entry.number
         self.scope = entry.scope
         self.name = entry.name
@@ -69,8 +71,9 @@ class Space:
         self.rebuilt_seq = 0
         self.rebuild_saved = True
         self.deleted: list[tuple[int, bytes]] = []
-        self._delta_rows_max = delta_rows_max
-        self.active = Delta(self.spec, delta_rows_max)
+        self._delta_rows_max = options.delta_rows_max
+        self.active = Delta(self.spec, options.delta_rows_max)
+        self.effort = Effort(options.expansion_search, options.recall)
         self.frozen: Delta | None = None
         # Records that died in what a merge takes, since it took it, and when.
         self._died_since: dict[bytes, int] | None = None
@@ -203,6 +206,7 @@ class Space:
             merged = (*frozen.kept, *((built,) if built is not None else ()))
             self.segments = tuple(sorted(merged, key=lambda segment: -segment.rows))
             self.frozen, self._died_since = None, None
+            self.effort.changed()
             self.covered_seq = frozen.covered_seq
             self.deleted = [(seq, record_id) for seq, record_id in self.deleted if seq > frozen.covered_seq]
             self._publish(max(self.snapshot.seq, frozen.seq))

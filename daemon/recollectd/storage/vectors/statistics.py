@@ -42,4 +42,5 @@ def view_statistics(
         "approximate_searches": recall.approximate,
         "recall_samples": recall.sampled,
         "recall": recall.recall,
+        "effort_max": max((space.effort.now for space in spaces if space.segments), default=0),
     }

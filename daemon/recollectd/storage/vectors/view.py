@@ -128,7 +128,7 @@ class VectorView:
         if key not in self._spaces:
             number = self._durability.take_number()
             entry = SpaceEntry(number, *key, change.spec, created_seq=seq, covered_seq=seq - 1)
-            self._spaces[key] = Space(entry, (), seq, self.options.delta_rows_max)
+            self._spaces[key] = Space(entry, (), seq, self.options)
 
     def _drop(self, seq: int, change: Drop) -> None:
         space = self._spaces.get((change.scope, change.space))
@@ -174,9 +174,9 @@ class VectorView:
         if allowed is not None:
             located = (allowed if isinstance(allowed, Selection) else Selection(allowed)).locate(found_space)
         snapshot = located.snapshot if located is not None else found_space.readable()
-        query = Query(found_space.spec, as_floats(vector), self.options, effort or self.options.expansion_search)
+        query = Query(found_space.spec, as_floats(vector), self.options, effort or found_space.effort.now)
         found = search(query, snapshot, limit, located=located, exact=exact)
-        if self._recall.count(query, snapshot, limit, located, found):
+        if not effort and self._recall.count(query, snapshot, limit, located, found, found_space.effort):
             self._wake()
         return found.hits
 
@@ -191,14 +191,15 @@ class VectorView:
         snapshot = found_space.readable()
         if not Standing.possible(snapshot, self.options):
             return None
-        effort = effort or self.options.expansion_search
+        used = effort or found_space.effort.now
         standing = found_space.standing
-        if standing is None or not standing.fits(snapshot, limit, effort):
-            standing = found_space.standing = Standing(found_space.spec, snapshot, limit, self.options, effort)
+        if standing is None or not standing.fits(snapshot, limit, used):
+            standing = found_space.standing = Standing(found_space.spec, snapshot, limit, self.options, used)
         floats = [as_floats(vector) for vector in vectors]
         answers = standing.search(floats)
-        for each, found in zip(floats, answers, strict=True):
-            if self._recall.count(Query(found_space.spec, each, self.options, effort), snapshot, limit, None, found):
+        for each, found in zip(floats if not effort else (), answers, strict=False):
+            query = Query(found_space.spec, each, self.options, used)
+            if self._recall.count(query, snapshot, limit, None, found, found_space.effort):
                 self._wake()
         return [found.hits for found in answers]
 
