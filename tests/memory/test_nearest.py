@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from memory.test_memory_searching import Searched, add, memory, space, vector
+from memory.asking import NS, add, memory, space, vector
+from memory.test_memory_searching import Searched
 from recollectd.memory.memories.nearest import is_nearest, rank_together
 from recollectd.memory.memories.searches import SearchMemories
 from recollectd.memory.memories.view_options import ViewOptions
@@ -18,7 +19,6 @@ from recollectd.protocol.messages import memories as messages
 from recollectd.storage.keyspace import namespace_bytes
 from recollectd.storage.vectors.options import VectorOptions
 
-NS = ("acme", "agent")
 SCOPE = namespace_bytes(NS)
 OPTIONS = VectorOptions(exact_rows_max=30, flush_rows=1 << 20, quiet_rows_min=1 << 20, recall_interval=0)
 
@@ -40,7 +40,7 @@ def request(rng: random.Random, **told: Any) -> messages.MemorySearch:
 def filled(searched: Searched, rng: random.Random, count: int = 150) -> list[str]:
     names = [f"m{number:03}" for number in range(count)]
     for name in names:
-        told = {"vectors": {"mini": vector(rng.uniform(0.1, 1), rng.uniform(0.1, 1))}}
+        told: dict[str, Any] = {"vectors": {"mini": vector(rng.uniform(0.1, 1), rng.uniform(0.1, 1))}}
         told |= {"ttl_us": 1_000_000} if rng.random() < 0.1 else {}
         searched.write(add(memory("tea", name, **told)))
     searched.views.vectors.merge(SCOPE, "mini")

@@ -103,9 +103,7 @@ class Scan:
         effort: how many rows that count a walk keeps; fetch: how many of them are scored by what is stored.
         """
 
-    def run(
-        self, vector: _Buffer, limit: int, coarse_limit: int
-    ) -> tuple[list[tuple[float, int, int]], list[int]]:
+    def run(self, vector: _Buffer, limit: int, coarse_limit: int) -> tuple[list[tuple[float, int, int]], list[int]]:
         """Return up to limit of (score, part, row), best first, and how many rows of each part counted.
 
         vector: the query in f32; coarse_limit: how many rows with i8 copies are scored twice. Other threads run

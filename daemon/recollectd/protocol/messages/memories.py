@@ -273,7 +273,7 @@ BOTH: Final = "both"
 
 
 class MemorySearch(Request, frozen=True, tag=105):
-    """Searches memories by words, by vectors, or by both. Answered by `MemoryResults`, without records by `MemoryRanks`.
+    """Searches memories by words, by vectors, or by both. Answered by `MemoryResults`, or `MemoryRanks`.
 
     Without `mode` it is by what is given. Scores are fused from each arm's, normalised over its own best results.
     """

@@ -24,7 +24,7 @@ from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.selection import Located, RowNumbers
 from recollectd.storage.vectors.space import Snapshot
-from recollectd.storage.vectors.spec import Floats, Metric, Spec
+from recollectd.storage.vectors.spec import Floats, Spec
 
 # Rows of one score at the end of a page are told apart by id, so some more are asked for than are wanted.
 SLACK: Final = 8
@@ -197,9 +197,7 @@ def _add_parts(
         _add_delta(scan, delta, options, located.rows[at] if located is not None else None)
 
 
-def _add_delta(
-    scan: vector_scan.Scan, delta: DeltaRows, options: VectorOptions, allowed: RowNumbers | None
-) -> None:
+def _add_delta(scan: vector_scan.Scan, delta: DeltaRows, options: VectorOptions, allowed: RowNumbers | None) -> None:
     if allowed is not None:
         _add_rows(scan, delta, allowed)
     elif delta.coarse is not None and delta.count > options.coarse_rows_min:

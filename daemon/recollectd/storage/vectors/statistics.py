@@ -16,7 +16,8 @@ def view_statistics(
 ) -> dict[str, int | float | None]:
     """Return figures by name.
 
-    graph_bytes: of graphs, which must stay in memory to be fast; tombstone_bytes: of who died when; mapped_rows_bytes and mapped_ids_bytes: of files that are read here and there.
+    graph_bytes: of graphs, which must stay in memory to be fast; tombstone_bytes: of who died when; mapped_rows_bytes
+    and mapped_ids_bytes: of files that are read here and there; effort_max: how far graphs are searched at most.
     """
     segments = [segment for space in spaces for segment in space.segments]
     graph_bytes = sum(segment.graph_bytes for segment in segments)
