@@ -111,6 +111,11 @@ class Connection:
         """Send bytes as they are: whole frames, or whatever a test wants to send."""
         self._socket.sendall(data)
 
+    @property
+    def received(self) -> int:
+        """How many replies have come that were not asked for yet."""
+        return len(self._received)
+
     def receive(self) -> RawReply:
         """Return the next reply. Raises Disconnected at the stream's end, TimeoutError when none comes."""
         while not self._received:

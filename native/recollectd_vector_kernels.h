@@ -90,12 +90,44 @@ VECTOR_CLONES static void vector_widen_i8(const int8_t *row, float scale, float 
     for (size_t at = 0; at < count; at++) wide[at] = (float)row[at] * scale;
 }
 
-VECTOR_CLONES static int32_t vector_dot_i8(const int8_t *query, const int8_t *row, size_t dimensions)
+VECTOR_CLONES static int32_t vector_dot_i8_plain(const int8_t *query, const int8_t *row, size_t dimensions)
 {
     int32_t sum = 0;
     for (size_t at = 0; at < dimensions; at++) sum += (int16_t)query[at] * (int16_t)row[at];
     return sum;
 }
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
+#include <immintrin.h>
+
+/* With VNNI, 64 products at a time, of unsigned with signed bytes: the row's have 128 added, and the query's sum 128
+ * times too much is taken away. All is exact in 32 bits. */
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) static int32_t
+vector_dot_i8_vnni(const int8_t *query, const int8_t *row, size_t dimensions)
+{
+    const __m512i half = _mm512_set1_epi8((char)0x80), ones = _mm512_set1_epi8(1);
+    __m512i sums = _mm512_setzero_si512(), over = _mm512_setzero_si512();
+    for (size_t at = 0; at < dimensions; at += 64) {
+        __mmask64 mask = dimensions - at < 64 ? ((__mmask64)1 << (dimensions - at)) - 1 : ~(__mmask64)0;
+        __m512i one = _mm512_maskz_loadu_epi8(mask, query + at), other = _mm512_maskz_loadu_epi8(mask, row + at);
+        sums = _mm512_dpbusd_epi32(sums, _mm512_xor_si512(other, half), one);
+        over = _mm512_dpbusd_epi32(over, ones, one);
+    }
+    return _mm512_reduce_add_epi32(_mm512_sub_epi32(sums, _mm512_slli_epi32(over, 7)));
+}
+
+static inline int32_t vector_dot_i8(const int8_t *query, const int8_t *row, size_t dimensions)
+{
+    static int fits = -1; /* all threads find the same */
+    if (fits < 0) fits = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw");
+    return fits ? vector_dot_i8_vnni(query, row, dimensions) : vector_dot_i8_plain(query, row, dimensions);
+}
+#else
+static inline int32_t vector_dot_i8(const int8_t *query, const int8_t *row, size_t dimensions)
+{
+    return vector_dot_i8_plain(query, row, dimensions);
+}
+#endif
 
 static inline float vector_i8_scale(const uint8_t *row, size_t dimensions)
 {

@@ -2,14 +2,15 @@
  *
  * A part is a run of rows in memory or in a mapped file. A row counts if it had not died by the reader's seq and its
  * bit in the part's mask, if there is one, is set. Ranges are scored row by row; coarse ranges by their i8 copies
- * first, the best of which are scored again by what is stored; lists of rows are scored one by one.
+ * first, the best of which are scored again by what is stored; lists of rows are scored one by one, and so is what a
+ * part's graph finds near the query.
  */
 #ifndef RECOLLECTD_VECTOR_SCAN_H
 #define RECOLLECTD_VECTOR_SCAN_H
 
-#include "recollectd_vector_kernels.h"
+#include "recollectd_vector_graph.h"
 
-enum { SCAN_RANGE = 0, SCAN_COARSE = 1, SCAN_ROWS = 2 };
+enum { SCAN_RANGE = 0, SCAN_COARSE = 1, SCAN_ROWS = 2, SCAN_GRAPH = 3 };
 
 typedef struct {
     int kind;
@@ -19,6 +20,8 @@ typedef struct {
     const uint64_t *died;       /* seq of the commit that took the row away, 0 while it lives; or NULL: all live */
     const uint8_t *mask;        /* a bit per row, or NULL: all count */
     const uint64_t *rows;       /* SCAN_ROWS; others take the first count rows */
+    const vector_graph *graph;  /* SCAN_GRAPH */
+    size_t effort, fetch;       /* SCAN_GRAPH: how many the walk keeps, and how many of these are scored */
     size_t count;
     size_t accepted; /* out: how many rows counted */
 } scan_part;
@@ -114,15 +117,45 @@ static void scan_exactly(const scan_query *query, scan_part *part, uint32_t numb
     }
 }
 
-/* Fill `best` with the best rows of all parts, best first; `coarse` is room for what is scored twice. */
-static void scan_parts(const scan_query *query, scan_part *parts, uint32_t count, scan_heap *coarse, scan_heap *best)
+typedef struct {
+    const scan_part *part;
+    uint64_t seq;
+} scan_counting;
+
+static int scan_counts_row(const void *context, uint64_t row)
 {
+    const scan_counting *counting = (const scan_counting *)context;
+    return row < counting->part->count && scan_counts(counting->part, row, counting->seq);
+}
+
+/* What the graph finds is scored by what is stored. 0 where there is no memory. */
+static int scan_graph(const scan_query *query, scan_part *part, uint32_t number, graph_room *room, scan_heap *heap)
+{
+    scan_counting counting = {part, query->seq};
+    scan_part found = {.kind = SCAN_ROWS, .stored = part->stored};
+    if (!graph_walk(part->graph, room, query->vector, query->coarse, part->effort, scan_counts_row, &counting)) return 0;
+    found.count = room->best_count < part->fetch ? room->best_count : part->fetch;
+    for (size_t at = 0; at < found.count; at++) room->rows[at] = graph_row(part->graph, room->best[at].slot);
+    found.rows = room->rows;
+    scan_exactly(query, &found, number, heap);
+    part->accepted = room->best_count;
+    return 1;
+}
+
+/* Fill `best` with the best rows of all parts, best first; `coarse` is room for what is scored twice. 0 where there is
+ * no memory. */
+static int scan_parts(const scan_query *query, scan_part *parts, uint32_t count, graph_room *room, scan_heap *coarse,
+                      scan_heap *best)
+{
+    best->count = coarse->count = 0;
     for (uint32_t number = 0; number < count; number++) {
         parts[number].accepted = 0;
         if (parts[number].kind == SCAN_COARSE)
             scan_coarsely(query, &parts[number], number, coarse);
-        else
+        else if (parts[number].kind != SCAN_GRAPH)
             scan_exactly(query, &parts[number], number, best);
+        else if (!scan_graph(query, &parts[number], number, room, best))
+            return 0;
     }
     for (size_t at = 0; at < coarse->count; at++) {
         scan_hit hit = coarse->hits[at];
@@ -131,6 +164,7 @@ static void scan_parts(const scan_query *query, scan_part *parts, uint32_t count
         scan_keep(best, hit);
     }
     scan_order(best);
+    return 1;
 }
 
 #endif

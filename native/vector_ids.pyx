@@ -121,7 +121,7 @@ cdef class IdTable:
                 found += 1
         return rows[:found * 8]
 
-    def get(self, uint64_t row):
+    def __getitem__(self, uint64_t row):
         if row >= self.rows:
             raise IndexError(row)
         return self.blob[self.offsets[row]:self.offsets[row + 1]]

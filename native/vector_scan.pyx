@@ -8,7 +8,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int8_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cdef extern from "recollectd_vector_scan.h" nogil:
     enum:
@@ -19,6 +19,18 @@ cdef extern from "recollectd_vector_scan.h" nogil:
         C_RANGE "SCAN_RANGE"
         C_COARSE "SCAN_COARSE"
         C_ROWS "SCAN_ROWS"
+        C_GRAPH "SCAN_GRAPH"
+
+    ctypedef struct vector_graph:
+        uint32_t *above
+        size_t count
+
+    ctypedef struct graph_room:
+        pass
+
+    const char *graph_open(vector_graph *graph, const uint8_t *bytes, size_t length, size_t dimensions, int measure,
+                           int precision)
+    void graph_room_free(graph_room *room)
 
     ctypedef struct scan_part:
         int kind
@@ -28,6 +40,9 @@ cdef extern from "recollectd_vector_scan.h" nogil:
         const uint64_t *died
         const uint8_t *mask
         const uint64_t *rows
+        const vector_graph *graph
+        size_t effort
+        size_t fetch
         size_t count
         size_t accepted
 
@@ -55,7 +70,8 @@ cdef extern from "recollectd_vector_scan.h" nogil:
     float vector_quantise(const float *vector, int8_t *out, size_t dimensions)
     void vector_store(int precision, const float *vector, uint8_t *row, size_t dimensions)
     void vector_load(int precision, const uint8_t *row, float *vector, size_t dimensions)
-    void scan_parts(const scan_query *query, scan_part *parts, uint32_t count, scan_heap *coarse, scan_heap *best)
+    bint scan_parts(const scan_query *query, scan_part *parts, uint32_t count, graph_room *room, scan_heap *coarse,
+                    scan_heap *best)
 
 
 def row_bytes(int precision, size_t dimensions):
@@ -99,18 +115,6 @@ def norm(vector, size_t dimensions):
     return vector_norm(<const float *>held.hold(vector, dimensions * 4), dimensions)
 
 
-def prepare(vector, exact, coarse, size_t dimensions, bint to_unit):
-    cdef _Held held = _Held()
-    cdef const float *source = <const float *>held.hold(vector, dimensions * 4)
-    cdef float *floats = <float *>held.hold(exact, dimensions * 4, PyBUF_WRITABLE)
-    cdef int8_t *small = <int8_t *>held.hold(coarse, dimensions, PyBUF_WRITABLE)
-    if to_unit:
-        normalise(source, floats, dimensions)
-    else:
-        vector_store(C_F32, source, <uint8_t *>floats, dimensions)
-    return vector_quantise(floats, small, dimensions)
-
-
 def store(int precision, size_t dimensions, vectors, size_t count, bint to_unit, size_t first, rows,
           coarse=None, coarse_scales=None):
     cdef _Held held = _Held()
@@ -147,25 +151,81 @@ def load(int precision, size_t dimensions, rows, size_t first, size_t count, out
 
 
 @cython.final
+cdef class Graph:
+    cdef vector_graph graph
+    cdef _Held held
+
+    def __cinit__(self, file, size_t dimensions, int measure, int precision):
+        self.graph.above = NULL
+        self.held = _Held()
+        cdef const uint8_t *start = <const uint8_t *>self.held.hold(file, 0)
+        cdef const char *why
+        if precision == C_F32 or precision == C_I8 and measure != C_DOT:
+            raise ValueError("a graph is of bf16, or of i8 for inner products")
+        why = graph_open(&self.graph, start, self.held.views[0].len, dimensions, measure, precision)
+        if why is not NULL:
+            raise ValueError(why.decode())
+
+    def __dealloc__(self):
+        free(self.graph.above)
+
+    def __len__(self):
+        return self.graph.count
+
+    @property
+    def table_bytes(self):
+        return (self.graph.count + 1) * 4
+
+
+cdef struct Room:
+    # What one search after the other needs: a query as floats and as i8, heaps, and a copy of the parts.
+    float *floats
+    int8_t *small
+    scan_part *parts
+    scan_heap best
+    scan_heap coarse
+    graph_room walk
+
+
+cdef int take_room(Room *room, size_t dimensions, uint32_t parts, size_t limit, size_t coarse_limit) except -1:
+    memset(room, 0, sizeof(Room))
+    room.floats = <float *>malloc(dimensions * 4 + 1)
+    room.small = <int8_t *>malloc(dimensions + 1)
+    room.parts = <scan_part *>malloc(parts * sizeof(scan_part) + 1)
+    room.best.hits = <scan_hit *>malloc((limit + coarse_limit + 1) * sizeof(scan_hit))
+    if not room.floats or not room.small or not room.parts or not room.best.hits:
+        give_room_back(room)
+        raise MemoryError
+    room.coarse.hits = room.best.hits + limit
+    room.best.room, room.coarse.room = limit, coarse_limit
+    return 0
+
+
+cdef void give_room_back(Room *room) noexcept:
+    free(room.floats)
+    free(room.small)
+    free(room.parts)
+    free(room.best.hits)
+    graph_room_free(&room.walk)
+
+
+@cython.final
 cdef class Scan:
     cdef scan_query query
     cdef scan_part *parts
     cdef uint32_t count
     cdef list held
-    cdef readonly list accepted
+    cdef bint to_unit
 
-    def __cinit__(self, int measure, int precision, size_t dimensions, vector, coarse, uint64_t seq):
-        cdef _Held held = _Held()
+    def __cinit__(self, int measure, int precision, size_t dimensions, bint to_unit, uint64_t seq):
         self.parts = NULL
         self.count = 0
-        self.held = [held]
-        self.accepted = []
+        self.held = []
+        self.to_unit = to_unit
         self.query.measure = measure
         self.query.precision = precision
         self.query.dimensions = dimensions
         self.query.row_bytes = vector_row_bytes(precision, dimensions)
-        self.query.vector = <const float *>held.hold(vector, dimensions * 4)
-        self.query.coarse = <const int8_t *>held.hold(coarse, dimensions)
         self.query.seq = seq
 
     def __dealloc__(self):
@@ -209,22 +269,106 @@ cdef class Scan:
         self.count += 1
         return self.count - 1
 
-    def run(self, size_t limit, size_t coarse_limit):
-        cdef scan_heap best, coarse
+    def add_graph(self, Graph graph not None, stored, size_t rows_max, size_t effort, size_t fetch, died=None,
+                  mask=None):
+        cdef scan_part *part = self.append(_Held(), stored, died, mask, rows_max)
+        part.kind = C_GRAPH
+        part.count = rows_max
+        part.graph = &graph.graph
+        part.effort = effort if effort > fetch else fetch
+        part.fetch = fetch
+        self.held.append(graph)
+        self.count += 1
+        return self.count - 1
+
+    cdef bint search(self, Room *room, const float *vector) noexcept nogil:
+        cdef scan_query query = self.query
+        if self.to_unit:
+            normalise(vector, room.floats, query.dimensions)
+        else:
+            vector_store(C_F32, vector, <uint8_t *>room.floats, query.dimensions)
+        vector_quantise(room.floats, room.small, query.dimensions)
+        query.vector, query.coarse = room.floats, room.small
+        memcpy(room.parts, self.parts, self.count * sizeof(scan_part))
+        return scan_parts(&query, room.parts, self.count, &room.walk, &room.coarse, &room.best)
+
+    def run(self, vector, size_t limit, size_t coarse_limit):
+        cdef _Held held = _Held()
+        cdef const float *source = <const float *>held.hold(vector, self.query.dimensions * 4)
+        cdef Room room
         cdef size_t at
-        memset(&best, 0, sizeof(scan_heap))
-        memset(&coarse, 0, sizeof(scan_heap))
-        best.room, coarse.room = limit, coarse_limit
-        best.hits = <scan_hit *>malloc((limit + coarse_limit + 1) * sizeof(scan_hit))
-        if not best.hits:
-            raise MemoryError
-        coarse.hits = best.hits + limit
-        with nogil:
-            scan_parts(&self.query, self.parts, self.count, &coarse, &best)
-        found = [(best.hits[at].score, best.hits[at].part, best.hits[at].row) for at in range(best.count)]
-        self.accepted = [self.parts[at].accepted for at in range(self.count)]
-        free(best.hits)
-        return found
+        cdef bint fine
+        take_room(&room, self.query.dimensions, self.count, limit, coarse_limit)
+        try:
+            with nogil:
+                fine = self.search(&room, source)
+            if not fine:
+                raise MemoryError
+            return (
+                [(room.best.hits[at].score, room.best.hits[at].part, room.best.hits[at].row)
+                 for at in range(room.best.count)],
+                [room.parts[at].accepted for at in range(self.count)],
+            )
+        finally:
+            give_room_back(&room)
+
+    def run_many(self, list vectors not None, size_t limit, size_t wanted, size_t coarse_limit, list names not None):
+        cdef size_t count = len(vectors), dimensions = self.query.dimensions, number, at
+        cdef scan_hit *found = NULL
+        cdef size_t *counts = NULL
+        cdef const float **sources = NULL
+        cdef list held = []
+        cdef _Held one
+        cdef Room room
+        cdef bint fine = True
+        take_room(&room, dimensions, self.count, wanted, coarse_limit)
+        try:
+            found = <scan_hit *>malloc(count * wanted * sizeof(scan_hit) + 1)
+            counts = <size_t *>malloc(count * sizeof(size_t) + 1)
+            sources = <const float **>malloc(count * sizeof(float *) + 1)
+            if not found or not counts or not sources:
+                raise MemoryError
+            for number in range(count):
+                one = _Held()
+                sources[number] = <const float *>one.hold(vectors[number], dimensions * 4)
+                held.append(one)
+            with nogil:
+                for number in range(count):
+                    fine = self.search(&room, sources[number])
+                    if not fine:
+                        break
+                    counts[number] = room.best.count if self.is_decided(&room, limit, wanted) else 0
+                    memcpy(found + number * wanted, room.best.hits, room.best.count * sizeof(scan_hit))
+            if not fine:
+                raise MemoryError
+            return [name_hits(found + number * wanted, counts[number], limit, names) for number in range(count)]
+        finally:
+            give_room_back(&room)
+            free(found)
+            free(counts)
+            free(sources)
+
+    cdef bint is_decided(self, Room *room, size_t limit, size_t wanted) noexcept nogil:
+        """Whether no graph gave too little, and the first hits are told from those behind them by score alone."""
+        cdef scan_hit *hits = room.best.hits
+        cdef uint32_t at
+        if room.best.count < wanted or wanted <= limit:
+            return False
+        for at in range(self.count):
+            if room.parts[at].kind == C_GRAPH and room.parts[at].accepted < wanted:
+                return False
+        for at in range(<uint32_t>limit):
+            if hits[at].score == hits[at + 1].score:
+                return False
+        return True
+
+
+cdef list name_hits(scan_hit *hits, size_t count, size_t limit, list names):
+    """Return ids and scores of the first hits, or None where they are not decided."""
+    cdef size_t at
+    if not count:
+        return None
+    return [(names[hits[at].part][hits[at].row], hits[at].score) for at in range(limit)]
 
 
 F32, BF16, I8 = 0, 1, 2

@@ -37,7 +37,7 @@ def large(folder: Path, base: Floats, data: Data, report: Report) -> None:
     report.add("sustained replaces", case, unit="vectors/s", ours=len(more) / (time.monotonic() - started))
     view.checkpoint()
     figures = view.statistics()
-    for name in ("graph_bytes", "tombstone_bytes", "view_bytes", "mapped_rows_bytes", "mapped_ids_bytes"):
+    for name in ("graph_bytes", "tombstone_bytes", "mapped_rows_bytes", "mapped_ids_bytes"):
         report.add(name.replace("_", " "), case, unit="MB", ours=float(figures[name] or 0) / 1e6)
     report.add("files", case, unit="MB", ours=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6)
     warm = engines.wall_us(Ours(view), data.queries)

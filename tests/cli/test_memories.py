@@ -44,6 +44,16 @@ def test_a_search_shows_scores_arms_and_highlights(recollectd_daemon: Daemon) ->
     assert hit["score_details"]["arms"][0]["arm"] == "keyword"
 
 
+def test_a_search_for_ids_tells_scores_alone(recollectd_daemon: Daemon) -> None:
+    fill(recollectd_daemon)
+    table = run(recollectd_daemon, "search", "tea", "--ids")
+    assert table.split()[:2] == ["score", "memory"]
+    assert "a" in table.split()
+    (first, *_) = map(json.loads, run(recollectd_daemon, "search", "tea", "--ids", "--json").splitlines())
+    assert set(first) == {"memory_id", "score"}
+    run(recollectd_daemon, "search", "tea", "--ids", "--among", "both", code=64)
+
+
 def test_vector_spaces_are_listed_and_dropped(recollectd_daemon: Daemon) -> None:
     fill(recollectd_daemon)
     spaces = [json.loads(line) for line in run(recollectd_daemon, "vector-space", "list", "--json").splitlines()]

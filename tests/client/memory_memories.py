@@ -75,6 +75,9 @@ class FakeMemories:
         return messages.MemoryVersions((gone, there), 0, found.version)
 
     def _MemorySearch(self, request: messages.MemorySearch) -> Reply:
+        if not request.records:
+            ids = tuple(self.memories)[: request.limit]
+            return messages.MemoryRanks(ids, (0.5,) * len(ids))
         details = (messages.ScoreDetail("keyword", 1, 2.5, 1.0, 3.0),) if request.explain else ()
         results = tuple(messages.MemoryResult(each, 0.5, details) for each in self.memories.values())
         return messages.MemoryResults(results[: request.limit])

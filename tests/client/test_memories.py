@@ -66,8 +66,14 @@ def test_searches_say_how_scores_came_to_be(any_daemon: FakeDaemon, drive: Drive
         assert isinstance(asked, MemorySearch)
         assert (asked.filter, asked.weights, asked.vectors) == ("pinned == false", {"s": 2}, {"s": b"\0\0\x80\x3f"})
         assert do(lambda: m.context("tea", tokens=10)).memory_ids == ("m",)
+        assert do(lambda: m.rank("tea", vectors={"s": [1]}, effort=96)) == [("m", 0.5)]
+        asked = any_daemon.received[-1].request
+        assert isinstance(asked, MemorySearch)
+        assert (asked.records, asked.effort, asked.neighbours, asked.speaker, asked.expansion) == (False, 96, 0, 0, 0)
         with pytest.raises(errors.InvalidArgument, match="vector"):
             do(lambda: m.search("tea", vector=[1]))
+        with pytest.raises(errors.InvalidArgument, match="effort"):
+            do(lambda: m.rank("tea", effort=1_025))
 
 
 def test_an_embedder_makes_vectors_of_what_is_added_and_asked(daemon: FakeDaemon) -> None:

@@ -107,6 +107,8 @@ SEARCH: Final = memories.MemorySearch(
     "both",
     0.125,
     7_200_000_000,
+    False,
+    96,
 )
 RECORD_GUARD: Final = transactions.RecordGuard(1, NAMESPACE, "profile", 77)
 RANGE_GUARD: Final = transactions.RangeGuard(2, NAMESPACE, 70, LATER)
@@ -228,6 +230,7 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
         ),
         b"cursor",
     ),
+    memories.MemoryRanks(("fact-1", "fact-2"), (0.5, 0.25)),
     memories.ContextText("[2026-01-31] Ada likes tea", ("fact-1",), 7),
     search_settings.SearchSettings("german", False, False, True, True, True),
     vector_spaces.Embedded((True, False)),

@@ -18,5 +18,5 @@ class IdTable:
     def find_many(self, record_ids: list[bytes]) -> bytes:
         """Return the rows (u64) of those ids that have one, in their order."""
 
-    def get(self, row: int) -> bytes:
+    def __getitem__(self, row: int, /) -> bytes:
         """Return the id of a row. Raises IndexError."""

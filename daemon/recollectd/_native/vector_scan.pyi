@@ -22,9 +22,6 @@ def row_bytes(precision: int, dimensions: int) -> int:
 def norm(vector: _Buffer, dimensions: int) -> float:
     """Return the Euclidean norm of f32 components, added up in f64: NaN or infinite if one of them is."""
 
-def prepare(vector: _Buffer, exact: _Buffer, coarse: _Buffer, dimensions: int, to_unit: bool) -> float:
-    """Write a query of f32 to `exact` (f32, with norm 1 if to_unit) and `coarse` (i8); return the i8's scale."""
-
 def store(
     precision: int,
     dimensions: int,
@@ -45,17 +42,30 @@ def load(precision: int, dimensions: int, rows: _Buffer, first: int, count: int,
     """Write count rows from `first` on to `out` as f32. Other threads run meanwhile."""
 
 @final
-class Scan:
-    """One search over several parts. A row counts if it had not died by seq and its bit in the mask is set.
+class Graph:
+    """A graph as usearch writes it, walked where the buffer lies; that stays there while this lives.
 
-    accepted: after `run`, how many rows of each part counted.
+    precision: BF16, or I8 for DOT. What is read is checked for its bounds; what else may be wrong with the bytes makes
+    searches worse and harms nobody. Raises ValueError for anything else than a graph of such vectors.
     """
 
+    def __new__(cls, file: _Buffer, dimensions: int, measure: int, precision: int) -> Graph: ...
+    def __len__(self) -> int:
+        """Return the number of places, those of removed rows included."""
+
     @property
-    def accepted(self) -> list[int]: ...
-    def __new__(
-        cls, measure: int, precision: int, dimensions: int, vector: _Buffer, coarse: _Buffer, seq: int
-    ) -> Scan: ...
+    def table_bytes(self) -> int:
+        """Memory beside the buffer."""
+
+@final
+class Scan:
+    """Searches over the same parts, by any number of threads at once. A row counts if it had not died by seq and its
+    bit in the mask is set.
+
+    to_unit: queries are brought to norm 1.
+    """
+
+    def __new__(cls, measure: int, precision: int, dimensions: int, to_unit: bool, seq: int) -> Scan: ...
     def add_range(
         self,
         stored: _Buffer,
@@ -78,8 +88,33 @@ class Scan:
     ) -> int:
         """Add the rows whose numbers (u64) are listed as a part; return its number. IndexError: not below rows_max."""
 
-    def run(self, limit: int, coarse_limit: int) -> list[tuple[float, int, int]]:
-        """Return up to limit of (score, part, row), best first; coarse_limit: how many are scored twice.
+    def add_graph(
+        self,
+        graph: Graph,
+        stored: _Buffer,
+        rows_max: int,
+        effort: int,
+        fetch: int,
+        died: _Buffer | None = None,
+        mask: _Buffer | None = None,
+    ) -> int:
+        """Add the rows that a graph finds as a part; return its number.
 
-        Once; other threads run meanwhile. Which of several rows with one score are kept at the end is left open.
+        effort: how many rows that count a walk keeps; fetch: how many of them are scored by what is stored.
+        """
+
+    def run(self, vector: _Buffer, limit: int, coarse_limit: int) -> tuple[list[tuple[float, int, int]], list[int]]:
+        """Return up to limit of (score, part, row), best first, and how many rows of each part counted.
+
+        vector: the query in f32; coarse_limit: how many rows with i8 copies are scored twice. Other threads run
+        meanwhile. Which of several rows with one score are kept at the end is left open.
+        """
+
+    def run_many(
+        self, vectors: list[Any], limit: int, wanted: int, coarse_limit: int, names: list[Any]
+    ) -> list[list[tuple[bytes, float]] | None]:
+        """Return limit of (id, score) for each query, or None where `run` must be asked: what graphs gave was less than
+        wanted, or scores alone do not tell who is among the first.
+
+        names: by part what has the ids by row. Other threads run while all queries are answered, one after the other.
         """

@@ -6,7 +6,7 @@ left out of the JSON while they have it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from msgspec import Struct
 
@@ -324,6 +324,13 @@ class MemoryHits(Struct, frozen=True):
 
     hits: list[MemoryHit]
     cursor: bytes
+
+
+class MemoryRank(NamedTuple):
+    """A result of `rank`: a memory's id and its score."""
+
+    memory_id: str
+    score: float
 
 
 class MemoryContext(Struct, frozen=True):

@@ -208,11 +208,25 @@ class ServerOptions(Section, frozen=True):
             unsure="1,500 times the number of memories that are searched again and again.",
         ),
     ] = 128 * MIB
+    vector_recall_percent: Annotated[
+        int,
+        option(
+            "How many of the truly nearest vectors searches in graphs find: samples are asked again exactly, and each "
+            "space is searched as far as that needs. 0: as far as `server.vector_effort` says, whatever comes of it.",
+            unit="percent",
+            ge=0,
+            le=99,
+            raising="Fewer of the nearest are missed; searches cost more: .97 costs half as much again as .95.",
+            lowering="Searches cost less and miss more.",
+            unsure="leave it; `status` tells the recall that searches have.",
+        ),
+    ] = 95
     vector_effort: Annotated[
         int,
         option(
-            "How many vectors near the query a search in a graph keeps in view (`ef`). Spaces of up to 10,000 vectors "
-            "and strict filters are searched exactly, whatever this is.",
+            "How many vectors near the query a search in a graph keeps in view (`ef`), until it is known how many "
+            "`server.vector_recall_percent` needs. Spaces of up to 10,000 vectors and strict filters are searched "
+            "exactly, whatever this is.",
             unit="vectors",
             ge=16,
             le=1_024,

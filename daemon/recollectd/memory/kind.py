@@ -166,6 +166,16 @@ class ReadOperation(Operation[RequestT]):
         """Return the reply's bytes if the value cache has it. On the event loop, where `read` is not."""
         return None
 
+    @property
+    def joins(self) -> bool:
+        """Whether `read_together` may answer it: cheap reads that are asked for by the thousand."""
+        return False
+
+    @staticmethod
+    def read_together(operations: Sequence[Any], view: View) -> list[bytes | None]:
+        """Return the replies of reads of this type that join, None for those that `read` must answer."""
+        return [None] * len(operations)
+
     @abstractmethod
     def read(self, view: View) -> Reading:
         """Yield fetches, receive rows, return the reply. May run again from the start; has no effect."""

@@ -40,6 +40,7 @@ TEXT_BYTES_MAX: Final = 256 * 1024
 DERIVED_FROM_MAX: Final = 256
 VECTOR_DIMENSIONS_MAX: Final = 4_096
 VECTORS_PER_MEMORY_MAX: Final = 16
+VECTOR_EFFORT_MAX: Final = 1_024
 EMBEDDED_MAX: Final = 64
 TTL_US_MAX: Final = 100 * 366 * 86_400 * 1_000_000
 TIME_US_MAX: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
@@ -96,6 +97,7 @@ MEANINGS: Final[dict[str, str]] = {
     "derived_from_max": "ids a memory may name as what it was made from",
     "vector_dimensions_max": "components of a vector",
     "vectors_per_memory_max": "vector spaces one memory has vectors in",
+    "vector_effort_max": "of a search's effort: how many vectors near the query a graph keeps in view",
     "embedded_max": "memories that one request gives a vector",
     "commit_bytes_max": "what one request may write",
     "page_items_max": "the greatest `limit` of a page",

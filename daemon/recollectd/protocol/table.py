@@ -74,7 +74,7 @@ REQUESTS: Final[tuple[RequestRow, ...]] = (
     RequestRow(memories.MemoryList, (memories.MemoryPage,)),
     RequestRow(memories.MemoryCount, (connection.Counted,)),
     RequestRow(memories.MemoryHistory, (memories.MemoryVersions,)),
-    RequestRow(memories.MemorySearch, (memories.MemoryResults,)),
+    RequestRow(memories.MemorySearch, (memories.MemoryResults, memories.MemoryRanks)),
     RequestRow(memories.MemoryContext, (memories.ContextText,)),
     RequestRow(search_settings.SearchConfigure, (search_settings.SearchSettings,)),
     RequestRow(search_settings.SearchSettingsGet, (search_settings.SearchSettings,)),

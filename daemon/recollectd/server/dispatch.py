@@ -223,7 +223,8 @@ class Dispatcher:
             elif (cached := self._hot.cached(operation)) is not None:
                 ended(self.position, cached)
             else:
-                self._reads.submit(reads.Read(operation.read, ended, alone=operation.keys is None))
+                joins = operation if operation.joins else None
+                self._reads.submit(reads.Read(operation.read, ended, operation.keys is None, joins))
 
         def start() -> None:
             if header.after > self.position:

@@ -111,6 +111,7 @@ def _view_options(config: Config) -> ViewOptions:
         flush_rows=options.vector_flush_rows,
         exact_rows_max=options.vector_exact_rows_max,
         expansion_search=options.vector_effort,
+        recall=options.vector_recall_percent / 100,
     )
     return ViewOptions(options.memory_cache_bytes, options.erase_interval_s, options.keyword_flush_bytes, vectors)
 

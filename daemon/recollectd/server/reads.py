@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, NamedTuple, TypeVar
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from recollectd.memory.kind import Fetch, Fill, Rows
+from recollectd.memory.kind import Fetch, Fill, ReadOperation, Rows
 from recollectd.memory.memories.views import MemoryViews
 from recollectd.memory.refusals import error_reply
 from recollectd.protocol import errors, table
@@ -20,6 +22,9 @@ from recollectd.storage.keyspace import Family
 log = logging.getLogger("recollectd.reads")
 
 _TOGETHER_MAX = 64
+# Of reads that join, so many are one job at most; while a job of them runs, another begins when so many wait.
+_JOINED_MAX: Final = 32
+_JOINED_MIN: Final = 8
 
 T = TypeVar("T")
 
@@ -71,12 +76,14 @@ class Failed(NamedTuple):
 class Read(NamedTuple, Generic[T]):
     """One read on its way. begin: makes the generator; done: told the position and the result, on the loop.
 
-    alone: it walks, so it is not run together with others that would wait for it.
+    alone: it walks, so it is not run together with others that would wait for it. joins: the operation, if others of
+    its type may be answered with it (`ReadOperation.read_together`).
     """
 
     begin: Callable[[JobView], Generator[Fetch, Rows, T]]
     done: Callable[[int, T | Failed], None]
     alone: bool = False
+    joins: ReadOperation[Any] | None = None
 
 
 def internal_error(error: BaseException) -> errors.InternalError:
@@ -117,15 +124,24 @@ class ReadExecutor:
         self._touched = touched
         self._fill = fill
         self._memories = memories
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
+        self._workers = Workers(threads, "read")
+        self._threads = threads
         self._queued: list[Read[Any]] = []
+        self._joining: list[Read[Any]] = []
+        self._joined_lock = threading.Lock()
+        self._joined_jobs = 0
+        self._joined_view: JobView | None = None
         self._scheduled = False
         self.jobs = 0
         self.reads = 0
 
     def submit(self, read: Read[Any]) -> None:
-        """Queue a read; it starts at the end of this turn of the loop."""
-        self._queued.append(read)
+        """Queue a read; it starts at the end of this turn of the loop, one that joins perhaps a moment later."""
+        if read.joins is None:
+            self._queued.append(read)
+        else:
+            with self._joined_lock:
+                self._joining.append(read)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)
@@ -140,13 +156,47 @@ class ReadExecutor:
                 self._start([read])
         for start in range(0, len(together), _TOGETHER_MAX):
             self._start(together[start : start + _TOGETHER_MAX])
+        if self._joining:
+            self._start_joined()
 
     def _start(self, reads: list[Read[Any]]) -> None:
         self.jobs += 1
-        view = JobView(
+        view = self._view()
+        self._workers.submit(partial(self._run, reads, view))
+
+    def _view(self) -> JobView:
+        return JobView(
             self._engine, self._store_id, self._now(), self._engine.applied_seq, self._settled(), self._memories
         )
-        self._pool.submit(self._run, reads, view)
+
+    def _start_joined(self) -> None:
+        """See that reads that join are answered: by who answers others right now, unless they are many."""
+        with self._joined_lock:
+            self._joined_view = self._view()
+            if self._joined_jobs and (self._joined_jobs >= self._threads or len(self._joining) < _JOINED_MIN):
+                return
+            self._joined_jobs += 1
+        self._workers.submit(self._run_joined)
+
+    def _run_joined(self) -> None:
+        """On a worker thread: answer what waits, and what comes meanwhile."""
+        while True:
+            with self._joined_lock:
+                reads, self._joining = self._joining[:_JOINED_MAX], self._joining[_JOINED_MAX:]
+                view = self._joined_view
+                if not reads or view is None:
+                    self._joined_jobs -= 1
+                    return
+            self._loop.call_soon_threadsafe(self._deliver_joined, reads, _read_together(reads, view), view)
+
+    def _deliver_joined(self, reads: list[Read[Any]], results: list[bytes | Failed | None], view: JobView) -> None:
+        self.jobs += 1
+        self.reads += len(reads)
+        for read, result in zip(reads, results, strict=True):
+            if result is None:
+                self._start([read])
+            else:
+                read.done(view.position, result)
 
     def _run(self, reads: list[Read[Any]], view: JobView) -> None:
         """On a worker thread."""
@@ -168,8 +218,51 @@ class ReadExecutor:
                 read.done(view.position, Failed(internal_error(error)))
 
     def close(self) -> None:
-        """Wait for what runs."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Wait for what runs; what waits is dropped."""
+        self._workers.close()
+
+
+def _read_together(reads: list[Read[Any]], view: JobView) -> list[bytes | Failed | None]:
+    operations = [read.joins for read in reads]
+    try:
+        kind = type(operations[0])
+        assert all(type(operation) is kind for operation in operations), "reads of one type join"
+        return [*kind.read_together(operations, view)]  # type: ignore[union-attr]
+    except errors.RecollectdError as error:
+        return [Failed(error)] * len(reads)
+    except BaseException as error:  # whoever waits must hear of it
+        return [Failed(internal_error(error))] * len(reads)
+
+
+class Workers:
+    """Threads that carry out jobs, which raise nothing. Leaner than an executor: nobody asks a job for its result."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True) for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Queue a job."""
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        take = self._jobs.get
+        while (job := take()) is not None:
+            if not self._closing:
+                job()
+
+    def close(self) -> None:
+        """Wait for what runs; what waits is dropped."""
+        self._closing = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
 
 
 def run_together(

@@ -13,17 +13,17 @@ from recollectd._native.vector_ids import IdTable, pack
 def test_every_id_is_found_at_its_row(ids: list[bytes]) -> None:
     table = IdTable(pack(ids))
     assert len(table) == len(ids)
-    assert [table.get(row) for row in range(len(ids))] == ids
+    assert [table[row] for row in range(len(ids))] == ids
     assert [table.find(one) for one in ids] == [row if one else -1 for row, one in enumerate(ids)]
     assert table.find(b"an id of forty-one bytes that is not there") == -1
 
 
 def test_holes_are_many() -> None:
     table = IdTable(pack([b"", b"a", b"", b""]))
-    assert [table.get(row) for row in range(4)] == [b"", b"a", b"", b""]
+    assert [table[row] for row in range(4)] == [b"", b"a", b"", b""]
     assert table.find(b"") == -1
     with pytest.raises(IndexError):
-        table.get(4)
+        table[4]
 
 
 def test_an_id_that_is_there_twice_is_refused() -> None:

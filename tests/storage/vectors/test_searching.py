@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recollectd._native.vector_scan import Graph
 from recollectd.storage.vectors.builders import HereBuilder
+from recollectd.storage.vectors.building import new_graph
 from recollectd.storage.vectors.changes import Create
+from recollectd.storage.vectors.effort import LADDER, SAMPLES_MIN, Effort
 from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.selection import Selection
 from recollectd.storage.vectors.spec import Metric, Precision, Spec
@@ -138,10 +141,17 @@ def test_recall_is_watched(journaled: Journaled) -> None:
     assert 0.8 < figures["recall"] <= 1
 
 
-def test_a_graph_that_finds_nothing_shows_in_the_recall(journaled: Journaled, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_finds_nothing_shows_in_the_recall(
+    journaled: Journaled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base = journaled.view._spaces[KEY].segments[0]
-    far = np.arange(40, dtype=np.uint64)
-    monkeypatch.setattr(base, "walk", lambda query, fetch, expansion: far)
+    graph = new_graph(base.spec)
+    others = np.random.default_rng(3).normal(size=(base.rows, DIMENSIONS)).astype(np.float32)
+    graph.add(np.arange(base.rows, dtype=np.uint64), others)
+    graph.save(str(tmp_path / "other"))
+    file = (tmp_path / "other").read_bytes()
+    wrong = Graph(file, DIMENSIONS, base.spec.measure, base.spec.graph_precision)
+    monkeypatch.setattr(base, "graph", wrong)
     rng = np.random.default_rng(8)
     journaled.view.search(*KEY, rng.normal(size=DIMENSIONS).astype(np.float32), 10)
     while journaled.view.maintain():
@@ -154,7 +164,8 @@ def test_a_graph_that_finds_nothing_shows_in_the_recall(journaled: Journaled, mo
 def test_memory_is_accounted(journaled: Journaled) -> None:
     figures = journaled.view.statistics()
     segments = journaled.view._spaces[KEY].segments
-    assert figures["graph_bytes"] == sum((each.folder / "graph").stat().st_size for each in segments)
+    tables = sum(4 * (each.rows + 1) for each in segments)
+    assert figures["graph_bytes"] == tables + sum((each.folder / "graph").stat().st_size for each in segments)
     assert figures["mapped_rows_bytes"] == sum((each.folder / "rows").stat().st_size for each in segments)
     assert figures["tombstone_bytes"] == 8 * sum(each.rows for each in segments)
     assert figures["vectors"] == len(journaled.records[KEY])
@@ -170,3 +181,49 @@ def test_graphs_beyond_the_budget_are_told(tmp_path: Path) -> None:
     figures = journaled.view.statistics()
     assert figures["graph_bytes_over"] == (figures["graph_bytes"] or 0) - 1000
     journaled.check_all()
+
+
+@pytest.mark.parametrize(("first", "recall"), [(16, 0.99), (1_024, 0.9)])
+def test_graphs_are_searched_as_far_as_the_recall_needs(tmp_path: Path, first: int, recall: float) -> None:
+    options = VectorOptions(exact_rows_max=10, recall_interval=1, expansion_search=first, recall=recall)
+    journaled = Journaled(tmp_path / "view", options, HereBuilder())
+    journaled.commit(Create(*KEY, Spec(DIMENSIONS)))
+    rng = np.random.default_rng(1)
+    journaled.put(KEY, random_vectors(rng, 3_000, DIMENSIONS))
+    journaled.view.merge(*KEY)
+    for _ in range(200):
+        journaled.view.search(*KEY, rng.normal(size=DIMENSIONS).astype(np.float32), 10)
+        while journaled.view.maintain():
+            pass
+    effort = journaled.view.statistics()["effort_max"]
+    assert effort is not None
+    assert effort > first if recall > 0.95 else effort < first
+    assert overlap(journaled, 10) > recall - 0.03
+    journaled.view.search_many(*KEY, [np.ones(DIMENSIONS, np.float32)], 10, effort=64)
+    assert journaled.view.statistics()["effort_max"] == effort
+
+
+def test_the_effort_follows_samples_a_rung_at_a_time() -> None:
+    effort = Effort(64, 0.95)
+    good = [0.5] * 10 + [1.0] * (len(LADDER) - 10)
+    for _ in range(SAMPLES_MIN - 1):
+        effort.learn(good)
+    assert (effort.now, effort.young) == (64, True)
+    effort.learn(good)
+    assert (effort.now, effort.young) == (LADDER[LADDER.index(64) + 1], False)
+    for _ in range(5):
+        effort.learn(good)
+    assert effort.now == LADDER[10]
+    effort.changed()
+    assert effort.young
+    better = [1.0] * len(LADDER)
+    for _ in range(600):
+        effort.learn(better)
+    assert effort.now == LADDER[0]
+    for _ in range(600):
+        effort.learn([0.0] * len(LADDER))
+    assert effort.now == LADDER[-1]
+    fixed = Effort(99, 0)
+    for _ in range(100):
+        fixed.learn(better)
+    assert (fixed.now, fixed.young) == (99, False)

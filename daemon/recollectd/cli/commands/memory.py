@@ -15,7 +15,7 @@ from recollectd.protocol import errors
 
 if TYPE_CHECKING:
     from recollectd.client import Client
-    from recollectd.client.results import Memory, MemoryHit
+    from recollectd.client.results import Memory, MemoryHit, MemoryRank
 
 _TEXT_WIDTH_MIN = 20
 
@@ -146,6 +146,7 @@ def delete(client: Client, memory_id: str, as_json: bool) -> None:
     show_default=True,
     help="Messages are those of conversations.",
 )
+@click.option("--ids", is_flag=True, help="Ids and scores by the arms alone, nothing of what memories say.")
 @with_json
 @with_namespace
 @with_client
@@ -158,9 +159,18 @@ def search(
     as_of: datetime | None,
     hidden: bool,
     among: Any,
+    ids: bool,
     as_json: bool,
 ) -> None:
     """Search memories by the words of TEXT, by vectors, or both; the best first, with how the scores came to be."""
+    if ids:
+        if among != "memories":
+            raise click.UsageError("--ids goes with memories alone: messages are told by conversation and position")
+        asked = client.memories.rank(
+            text, vectors=_vectors(vector), filter=filter, limit=limit, as_of=as_of, hidden=hidden
+        )
+        _print_ranks(asked, as_json=as_json)
+        return
     found = client.memories.search(
         text,
         vectors=_vectors(vector),
@@ -180,6 +190,14 @@ def search(
         ((f"{hit.score:.3f}", _arms(hit), _name(hit.memory), _highlighted(hit, width)) for hit in found.hits),
         ("score", "arms (rank)", "memory", "text"),
     )
+
+
+def _print_ranks(ranks: list[MemoryRank], *, as_json: bool) -> None:
+    if as_json:
+        for rank in ranks:
+            print_json(rank._asdict())
+    else:
+        print_table(((f"{rank.score:.3f}", rank.memory_id) for rank in ranks), ("score", "memory"))
 
 
 def _name(memory: Memory) -> str:

@@ -11,7 +11,15 @@ from recollectd.client.calls import Call, Calls, Style, ask, operation, query
 from recollectd.client.embedding import Embedding, embedded_first
 from recollectd.client.memory_records import memory_of
 from recollectd.client.reranking import Reranker, Reranking, reranking_of
-from recollectd.client.results import MemoryContext, MemoryHit, MemoryHits, ScoreDetail, ScoreDetails, SearchSettings
+from recollectd.client.results import (
+    MemoryContext,
+    MemoryHit,
+    MemoryHits,
+    MemoryRank,
+    ScoreDetail,
+    ScoreDetails,
+    SearchSettings,
+)
 from recollectd.client.times import Moment, duration_us, optional_time_us
 from recollectd.client.vectors import Vector, packed_vectors
 from recollectd.protocol import errors, limits
@@ -58,6 +66,7 @@ class Searches(Calls[Style]):
         access_half_life: float | None = None,
         reranker: Reranker | None = None,
         candidates: int = 50,
+        effort: int = 0,
     ) -> Call[MemoryHits]:
         """Return the memories that fit best, the best first.
 
@@ -65,7 +74,8 @@ class Searches(Calls[Style]):
         client's embedder makes one of the text. weights: of `keyword` (3) and of vector spaces (1 each). filter: the
         only memories that count, in any arm. mode: without one, by what is given. as_of: what was known at a time.
         min_score: the least score, 0 for any; hidden: also what is forgotten or superseded; exact: nothing nearer may
-        be missed; explain: with score_details and highlights. among: `messages` of the namespace's conversations, which
+        be missed; effort: how far graphs of vectors are searched (`ef`), 0: as far as the daemon finds right; explain:
+        with score_details and highlights. among: `messages` of the namespace's conversations, which
         have a `role`, or `both` in one ranking (see `configure_search`).
 
         Beside the arms: recency_half_life: seconds of age that halve a score; importance_weight: 0 to 1; diversity:
@@ -83,8 +93,37 @@ class Searches(Calls[Style]):
         factors = _factors(recency_half_life, importance_weight, diversity, neighbours, speaker, expansion)
         factors |= _access_factor(access_weight, access_half_life)
         told |= {"hidden": hidden, "exact": exact, "explain": explain, "cursor": cursor, **factors}
+        told["effort"] = whole(effort, "effort", most=limits.VECTOR_EFFORT_MAX)
         convert = partial(_hits, explain=explain, reranking=reranking)
         return self._search(text, vector, vectors, weights, mode, told, lambda request: ask(request, convert))
+
+    @query
+    def rank(
+        self,
+        text: str = "",
+        *,
+        vector: Vector | None = None,
+        vectors: Mapping[str, Vector] | None = None,
+        weights: Mapping[str, float] | None = None,
+        filter: str = "",
+        limit: int = 10,
+        mode: Mode | None = None,
+        as_of: Moment | None = None,
+        min_score: float = 0.0,
+        hidden: bool = False,
+        exact: bool = False,
+        effort: int = 0,
+    ) -> Call[list[MemoryRank]]:
+        """Return ids and scores of the memories that fit best, the best first, and nothing of what they say.
+
+        Scores are those of the arms alone: nothing is added for neighbours, speakers or first results. For a vector
+        alone this is the cheapest search there is: no record is read, and what several callers ask at once is answered
+        together. The arguments are those of `search`.
+        """
+        told = self._told(filter, limit, as_of, min_score, "memories")
+        told |= {"hidden": hidden, "exact": exact, "records": False, "neighbours": 0.0, "speaker": 0.0}
+        told |= {"expansion": 0.0, "effort": whole(effort, "effort", most=limits.VECTOR_EFFORT_MAX)}
+        return self._search(text, vector, vectors, weights, mode, told, lambda request: ask(request, _ranks))
 
     @query
     def context(
@@ -214,6 +253,10 @@ def _access_factor(weight: float, half_life: float | None) -> dict[str, Any]:
 def _hits(reply: messages.MemoryResults, *, explain: bool, reranking: Reranking | None) -> MemoryHits:
     found = [_hit(each, explain=explain) for each in reply.results]
     return MemoryHits(found, reply.cursor) if reranking is None else MemoryHits(reranking.ordered(found), b"")
+
+
+def _ranks(reply: messages.MemoryRanks) -> list[MemoryRank]:
+    return list(map(MemoryRank, reply.memory_ids, reply.scores))
 
 
 def _settings(reply: settings.SearchSettings) -> SearchSettings:

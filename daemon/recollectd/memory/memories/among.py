@@ -30,6 +30,8 @@ def check_among(request: MemorySearch) -> None:
     """Refuse what messages cannot be asked for."""
     if request.among not in AMONG:
         raise errors.InvalidArgument(f"must be {', '.join(AMONG)}", field="among")
+    if request.among != MEMORIES and not request.records:
+        raise errors.InvalidArgument("messages have no ids to rank: ask with records", field="records")
     if request.among == MESSAGES and not (request.text and request.mode in ("", KEYWORD)):
         raise errors.InvalidArgument("messages are found by their words: tell them, without another mode", field="text")
     if request.among == BOTH and not (request.text and request.mode != "vector"):

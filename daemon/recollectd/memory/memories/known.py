@@ -7,11 +7,13 @@ search that must see the commit begins (`MemoryViews.catch_up`), so what is foun
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from recollectd._native.visible_records import VisibleRecords
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.heads import SpaceHead
 
@@ -24,11 +26,13 @@ _SPACES_MAX: Final = 10_000
 class KnownMemories:
     """Found memories by record key, the longest known go first. bytes_max: 0 keeps nothing.
 
-    Threads: any may call anything.
+    visible: of many more, in as many bytes again at most, that they are there and not hidden: whoever asks for ids
+    alone need not know more. Threads: any may call anything.
     """
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
+        self.visible = VisibleRecords(bytes_max, secrets.randbits(64))
         self.memory_bytes = 0
         self.hits = 0
         self.misses = 0
@@ -69,6 +73,7 @@ class KnownMemories:
                 found = self._found.pop(key, None)
                 if found is not None:
                     self.memory_bytes -= weight(found)
+                self.visible.forget(key)
                 for changed in self._learnings:
                     changed.add(key)
 
@@ -76,9 +81,13 @@ class KnownMemories:
         """Drop all."""
         with self._lock:
             self._found.clear()
+            self.visible.clear()
             self.memory_bytes = 0
 
     def _keep(self, found: Found) -> None:
+        head = found.subject.head
+        if not head.hidden:
+            self.visible.keep(found.key, head.expires_at)
         needed = weight(found)
         if found.key in self._found or needed > self.bytes_max:
             return

@@ -16,6 +16,7 @@ from recollectd.memory.memories.among import SearchAmong, check_among
 from recollectd.memory.memories.fetching import Found, found_among, told, told_bytes
 from recollectd.memory.memories.fusion import Candidate
 from recollectd.memory.memories.heads import thread_key
+from recollectd.memory.memories.nearest import is_nearest, rank_together
 from recollectd.memory.memories.searching import check_search
 from recollectd.protocol import errors, limits, table
 from recollectd.protocol.messages import memories as messages
@@ -27,7 +28,7 @@ _CHARACTERS_PER_TOKEN: Final = 4
 class SearchMemories(ReadOperation[messages.MemorySearch]):
     """Searches, and gives one page of the results."""
 
-    __slots__ = ("_query",)
+    __slots__ = ()
 
     def __init__(self, request: messages.MemorySearch) -> None:
         super().__init__(request)
@@ -35,13 +36,31 @@ class SearchMemories(ReadOperation[messages.MemorySearch]):
         check_search(request)
         check_among(request)
         filters.parse(request.filter)
-        unpaged = structs.replace(request, cursor=b"", limit=1)
-        self._query = cursors.query_digest("search", xxh64(table.encode(unpaged)))
+
+    @property
+    def joins(self) -> bool:
+        """Whether it asks for the nearest of one vector and nothing else."""
+        return is_nearest(self.request)
+
+    @staticmethod
+    def read_together(operations: Sequence[SearchMemories], view: View) -> list[bytes | None]:
+        """Answer several at once, as far as that is possible."""
+        return rank_together([operation.request for operation in operations], view)
 
     def read(self, view: View) -> Reading:
-        """Search, skip the pages given before, tell the next one."""
+        """Search; tell the ranks, or one page of results, having skipped the pages given before."""
         request = self.request
-        place = cursors.unpack(request.cursor, view.store_id, self._query)
+        if not request.records:
+            ranked = (yield from SearchAmong(request, view).run(request.limit))[: request.limit]
+            note_found(view, (candidate.found for _, candidate in ranked))
+            ids = tuple(candidate.found.subject.memory_id for _, candidate in ranked)
+            return messages.MemoryRanks(ids, tuple(candidate.score for _, candidate in ranked))
+        return (yield from self._page(view))
+
+    def _page(self, view: View) -> Reading:
+        request = self.request
+        query = cursors.query_digest("search", xxh64(table.encode(structs.replace(request, cursor=b"", limit=1))))
+        place = cursors.unpack(request.cursor, view.store_id, query)
         skipped = int.from_bytes(place, "big")
         if skipped >= limits.SEARCH_RESULTS_MAX:
             raise errors.InvalidCursor("points behind the last result", field="cursor")
@@ -58,7 +77,7 @@ class SearchMemories(ReadOperation[messages.MemorySearch]):
         note_found(view, (candidate.found for _, candidate in ranked[skipped : skipped + len(results)]))
         behind = skipped + len(results)
         more = results and behind < min(len(ranked), limits.SEARCH_RESULTS_MAX)
-        cursor = cursors.pack(view.store_id, self._query, pack_u64(behind)) if more else b""
+        cursor = cursors.pack(view.store_id, query, pack_u64(behind)) if more else b""
         return messages.MemoryResults(tuple(results), cursor)
 
 

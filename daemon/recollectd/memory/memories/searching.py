@@ -55,6 +55,9 @@ def check_search(request: MemorySearch) -> None:
         raise errors.InvalidArgument("must be told for this mode", field="vectors")
     if not request.text and not request.vectors:
         raise errors.InvalidArgument("there is nothing to search for: neither text nor vectors", field="text")
+    if not request.records and (request.cursor or request.explain):
+        field = "cursor" if request.cursor else "explain"
+        raise errors.InvalidArgument("goes with records alone", field=field)
     for name, weight in (request.weights or {}).items():
         if name != KEYWORD and name not in (request.vectors or {}):
             raise errors.InvalidArgument(f"there is no arm {name[:40]!r} in this search", field="weights")
@@ -162,12 +165,13 @@ class Search:
             known.keep(place, told, since)
         space, head = told
         check_dimensions(vector, head, field)
+        vectors = self._views.vectors
 
         def ask(limit: int) -> Hits:
             exact = self._request.exact or limit > fusion.LOOKED_AT
             allowed = None if self._allowed is None else self._allowed.selection
             try:
-                return self._views.vectors.search(self._scope, space, vector, limit, allowed, exact)
+                return vectors.search(self._scope, space, vector, limit, allowed, exact, self._request.effort)
             except SpaceUnknown:
                 return ()  # dropped a moment ago
             except SpaceRebuilding as error:

@@ -80,7 +80,7 @@ class MemoryViews:
         self.keywords = keywords
         self.scopes = scopes
         self.vectors = vectors
-        self.known = KnownMemories(options.known_bytes_max - options.known_bytes_max // 4)
+        self.known = KnownMemories(options.known_bytes_max * 3 // 8)
         self.known_spaces = KnownSpaces()
         self.standing = StandingFilters(options.known_bytes_max // 4)
         self.fatal: Callable[[BaseException], None] = _raise
@@ -302,6 +302,8 @@ class MemoryViews:
             "known": {
                 "memories": len(self.known),
                 "bytes": self.known.memory_bytes,
+                "visible": len(self.known.visible),
+                "visible_bytes": self.known.visible.memory_bytes,
                 "hits": self.known.hits,
                 "misses": self.known.misses,
                 "filters": len(self.standing),

@@ -273,7 +273,7 @@ BOTH: Final = "both"
 
 
 class MemorySearch(Request, frozen=True, tag=105):
-    """Searches memories by words, by vectors, or by both. Answered by `MemoryResults`.
+    """Searches memories by words, by vectors, or by both. Answered by `MemoryResults`, or `MemoryRanks`.
 
     Without `mode` it is by what is given. Scores are fused from each arm's, normalised over its own best 400; what lies
     behind those of every arm comes last, with scores of 0 or less. All pages are of one order, however long each is.
@@ -322,6 +322,14 @@ class MemorySearch(Request, frozen=True, tag=105):
     access_half_life_us: Annotated[
         int, Meta(ge=0, description="halves that for so many microseconds since it was found last; 0: never")
     ] = 0
+    records: Annotated[
+        bool,
+        Meta(description="false: ids and scores of memories alone, without cursor and details, which costs the least"),
+    ] = True
+    effort: Annotated[
+        int,
+        Meta(ge=0, le=limits.VECTOR_EFFORT_MAX, description="how far graphs are searched; 0: as the daemon sees fit"),
+    ] = 0
 
 
 class ScoreDetail(Part, frozen=True):
@@ -355,6 +363,13 @@ class MemoryResults(Reply, frozen=True, tag=105):
 
     results: Annotated[tuple[MemoryResult, ...], Meta(description="best first")]
     cursor: Cursor = b""
+
+
+class MemoryRanks(Reply, frozen=True, tag=107):
+    """Answers `MemorySearch` without records."""
+
+    memory_ids: Annotated[tuple[str, ...], Meta(description="best first")]
+    scores: Annotated[tuple[float, ...], Meta(description="of each of them")]
 
 
 class MemoryContext(Request, frozen=True, tag=106):

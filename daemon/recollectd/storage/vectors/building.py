@@ -97,7 +97,7 @@ class _Opened:
 
     def record_id(self, row: int) -> bytes:
         """Return the id of a row."""
-        return self._table.get(row) if self._table is not None else self._list[row]
+        return self._table[row] if self._table is not None else self._list[row]
 
 
 def build(job: Job, progress: Progress) -> Built:

@@ -106,7 +106,7 @@ class Durability:
                 logger.error("vectors of %r in %r: %s; the space must be rebuilt", entry.name, entry.scope, error)
                 entry = msgspec.structs.replace(entry, damaged=str(error))
                 segments = []
-        return Space(entry, segments, self.manifest.seq, self.options.delta_rows_max)
+        return Space(entry, segments, self.manifest.seq, self.options)
 
     def _load_dump(self, dump: DumpEntry, spaces: dict[int, Space]) -> None:
         try:

@@ -120,9 +120,7 @@ def _build(
         entry = _entry(number, builder.build(job, progress))
         _remove_inputs(folder)
         graph_bytes = sum(segment.graph_bytes for segment in frozen.kept)
-        built = durability.open_segment(entry, space, graph_bytes)
-        built.open_views(max((segment.views for segment in space.segments), default=1))
-        return built
+        return durability.open_segment(entry, space, graph_bytes)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -16,7 +16,8 @@ class VectorOptions:
     exact_rows_max: a space of at most so many live rows is always searched exactly.
     allowed_exact_max: a filter that leaves at most so many rows is searched exactly.
     coarse_rows_min: a delta of more rows is asked by its i8 copies first.
-    expansion_search: how far graphs are searched; more is slower and finds more.
+    expansion_search: how far graphs are searched at first; more is slower and finds more.
+    recall: as far as this share of the nearest needs they are searched once that is known (0 to 1; 0: as at first).
     connectivity, expansion_add: how dense graphs are made; more is slower, larger and finds more.
     rebuild_share: a graph of which so much was replaced since it was built is built from scratch.
     small_share: the second segment is merged into the base when it has grown to this share of it.
@@ -36,6 +37,7 @@ class VectorOptions:
     allowed_exact_max: int = 20_000
     coarse_rows_min: int = 2_048
     expansion_search: int = 64
+    recall: float = 0.95
     connectivity: int = 16
     expansion_add: int = 128
     rebuild_share: float = 0.3

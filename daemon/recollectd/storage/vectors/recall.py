@@ -1,16 +1,22 @@
-"""Whether approximate searches find what they should: some are asked again exactly, while nobody waits."""
+"""Whether approximate searches find what they should: some are asked again exactly, while nobody waits.
+
+What comes of it is told, and decides how far the space is searched from then on (effort.py).
+"""
 
 from __future__ import annotations
 
 import threading
 from typing import Final, NamedTuple
 
+from recollectd.storage.vectors.effort import LADDER, Effort
 from recollectd.storage.vectors.searching import Found, Query, search
 from recollectd.storage.vectors.selection import Located
 from recollectd.storage.vectors.space import Snapshot
 
 # In spaces with more rows samples are taken that much more seldom.
 INTERVAL_ROWS: Final = 10_000
+# While little is known of a space's graphs they are taken so much more often.
+YOUNG_SHARE: Final = 16
 
 
 class _Sample(NamedTuple):
@@ -19,6 +25,7 @@ class _Sample(NamedTuple):
     limit: int
     located: Located | None
     found: Found
+    effort: Effort
 
 
 class RecallMonitor:
@@ -40,7 +47,9 @@ class RecallMonitor:
         """The share of the true nearest records that sampled searches found, or None before the first sample."""
         return self._matched / self._wanted if self._wanted else None
 
-    def count(self, query: Query, snapshot: Snapshot, limit: int, located: Located | None, found: Found) -> bool:
+    def count(
+        self, query: Query, snapshot: Snapshot, limit: int, located: Located | None, found: Found, effort: Effort
+    ) -> bool:
         """Count a search; True when it is kept to be asked again. One waits at a time: it keeps files mapped."""
         with self._lock:
             self.searches += 1
@@ -50,10 +59,12 @@ class RecallMonitor:
             self._passed += 1
             # Asking exactly costs as the rows are many: what it adds to a search shall not.
             interval = self._interval * max(1, snapshot.live // INTERVAL_ROWS)
-            if not interval or self._passed < interval or self._pending is not None:
+            if effort.young:
+                interval = max(1, interval // YOUNG_SHARE)
+            if not self._interval or self._passed < interval or self._pending is not None:
                 return False
             self._passed = 0
-            self._pending = _Sample(query, snapshot, limit, located, found)
+            self._pending = _Sample(query, snapshot, limit, located, found, effort)
             return True
 
     def check(self) -> bool:
@@ -68,4 +79,20 @@ class RecallMonitor:
             self.sampled += 1
             self._wanted += len(truth)
             self._matched += sum(record_id in found for record_id, _ in truth)
+        # What a filter leaves is no measure for the others.
+        if truth and sample.located is None and sample.effort.learns:
+            sample.effort.learn(_shares(sample, {record_id for record_id, _ in truth}))
         return True
+
+
+def _shares(sample: _Sample, truth: set[bytes]) -> list[float]:
+    """Return which share of the truth each effort finds; none is asked beyond the one that finds it all."""
+    shares: list[float] = []
+    for effort in LADDER:
+        if shares and shares[-1] == 1.0:
+            shares.append(1.0)
+            continue
+        query = sample.query.with_effort(effort)
+        hits = search(query, sample.snapshot, sample.limit, located=None, exact=False).hits
+        shares.append(sum(record_id in truth for record_id, _ in hits) / len(truth))
+    return shares

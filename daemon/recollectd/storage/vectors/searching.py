@@ -1,9 +1,9 @@
 """Finding the nearest records of a snapshot: what is asked exactly, what by graph, and how much of it.
 
-Exactly: every row, or every allowed row, is scored. Approximately: each graph gives the rows it finds near the query,
-somewhat more than are wanted because some may be dead or not allowed, and these are scored by the stored vectors; the
-deltas are scored beside them, large ones by their i8 copies first. When too few remain, graphs are asked for four times
-as many, and where that is no cheaper than scoring everything, everything is scored.
+Exactly: every row, or every allowed row, is scored. Approximately: each graph gives the rows it finds near the query
+among those that live and are allowed, and the best of these are scored by the stored vectors; the deltas are scored
+beside them, large ones by their i8 copies first. When they are too few, graphs are asked for four times as many, and
+where that is no cheaper than scoring everything, everything is scored.
 
 Scores depend on query and vector alone, and equals are ordered by record id: what else is in the space, or where a row
 happens to lie, changes nothing.
@@ -24,7 +24,7 @@ from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.selection import Located, RowNumbers
 from recollectd.storage.vectors.space import Snapshot
-from recollectd.storage.vectors.spec import Floats, Metric, Spec
+from recollectd.storage.vectors.spec import Floats, Spec
 
 # Rows of one score at the end of a page are told apart by id, so some more are asked for than are wanted.
 SLACK: Final = 8
@@ -32,6 +32,8 @@ GROWTH: Final = 4
 # A graph that must give more than this part of its rows costs more than scoring them all.
 WALK_SHARE_MAX: Final = 1 / 8
 COARSE_FACTOR: Final = 4
+# Of what a walk finds, so many times what is wanted is scored by the stored vectors.
+FETCH_FACTOR: Final = 1.1
 
 Hit = tuple[bytes, float]
 # As native code tells it: score, part, row.
@@ -47,25 +49,17 @@ class Found:
 
 
 class Query:
-    """A vector to search for, prepared for one spec."""
+    """A vector to search for, prepared for one spec. effort: how many rows a walk through a graph keeps in view."""
 
-    def __init__(self, spec: Spec, vector: Floats, options: VectorOptions) -> None:
+    def __init__(self, spec: Spec, vector: Floats, options: VectorOptions, effort: int) -> None:
         self.spec = spec
         self.options = options
-        self.floats = np.empty((1, spec.dimensions), np.float32)
-        self.coarse = np.empty((1, spec.dimensions), np.int8)
-        vector_scan.prepare(vector, self.floats, self.coarse, spec.dimensions, spec.to_unit)
+        self.floats = vector
+        self.effort = effort
 
-    def walk(self, segment: Segment, fetch: int) -> RowNumbers:
-        """Return rows of a segment that its graph finds."""
-        query = self.coarse if self.spec.metric is Metric.COSINE else self.floats
-        return segment.walk(query, fetch, self.options.expansion_search)
-
-    def scan(self, seq: int) -> vector_scan.Scan:
-        """Return a scan without parts."""
-        return vector_scan.Scan(
-            self.spec.measure, self.spec.native_precision, self.spec.dimensions, self.floats, self.coarse, seq
-        )
+    def with_effort(self, effort: int) -> Query:
+        """Return the same with another effort."""
+        return Query(self.spec, self.floats, self.options, effort)
 
 
 def search(query: Query, snapshot: Snapshot, limit: int, *, located: Located | None, exact: bool) -> Found:
@@ -83,8 +77,51 @@ def search(query: Query, snapshot: Snapshot, limit: int, *, located: Located | N
         wanted *= GROWTH
 
 
+class Standing:
+    """What searches of one snapshot by graph share: made once, used by any number of threads."""
+
+    def __init__(self, spec: Spec, snapshot: Snapshot, limit: int, options: VectorOptions, effort: int) -> None:
+        self.snapshot = snapshot
+        self._spec = spec
+        self._options = options
+        self._limit = limit
+        self._effort = effort
+        self._wanted = limit + SLACK
+        self._scan = new_scan(spec, snapshot.seq)
+        fetches = [_fetch(segment, self._wanted, None, 0) for segment in snapshot.segments]
+        _add_parts(self._scan, snapshot, options, effort, fetches, None)
+        self._names = [segment.ids for segment in snapshot.segments]
+        self._names += [delta.ids for delta in _asked_deltas(snapshot)]  # type: ignore[misc]
+
+    @staticmethod
+    def possible(snapshot: Snapshot, options: VectorOptions) -> bool:
+        """Whether a search without a filter goes by graphs."""
+        return snapshot.live > options.exact_rows_max and any(segment.has_graph for segment in snapshot.segments)
+
+    def fits(self, snapshot: Snapshot, limit: int, effort: int) -> bool:
+        """Whether it is of this snapshot, and for such searches."""
+        return self.snapshot is snapshot and self._limit == limit and self._effort == effort
+
+    def search(self, vectors: list[Floats]) -> list[Found]:
+        """Return what `search` finds for each query."""
+        named = self._scan.run_many(vectors, self._limit, self._wanted, _coarse_limit(self._wanted), self._names)
+        return [
+            Found(self._spec.similarities(hits), exact=False) if hits is not None else self._alone(vector)
+            for vector, hits in zip(vectors, named, strict=True)
+        ]
+
+    def _alone(self, vector: Floats) -> Found:
+        query = Query(self._spec, vector, self._options, self._effort)
+        return search(query, self.snapshot, self._limit, located=None, exact=False)
+
+
+def new_scan(spec: Spec, seq: int) -> vector_scan.Scan:
+    """Return a scan without parts."""
+    return vector_scan.Scan(spec.measure, spec.native_precision, spec.dimensions, spec.to_unit, seq)
+
+
 def _exactly(query: Query, snapshot: Snapshot, wanted: int, located: Located | None) -> list[Scored]:
-    scan = query.scan(snapshot.seq)
+    scan = new_scan(query.spec, snapshot.seq)
     parts: tuple[Segment | DeltaRows, ...] = (*snapshot.segments, *snapshot.deltas)
     for number, part in enumerate(parts):
         count = part.rows if isinstance(part, Segment) else part.count
@@ -92,29 +129,33 @@ def _exactly(query: Query, snapshot: Snapshot, wanted: int, located: Located | N
             scan.add_range(part.stored, count, part.died)
         else:
             _add_rows(scan, part, located.rows[number])
-    return scan.run(wanted, 0)
+    return scan.run(query.floats, wanted, 0)[0]
 
 
 def _by_graph(query: Query, snapshot: Snapshot, wanted: int, located: Located | None) -> list[Scored]:
-    shares = [_share(segment, number, located) for number, segment in enumerate(snapshot.segments)]
-    fetches = [math.ceil(wanted * (1.5 if located is not None else 1.1) / share) if share else 0 for share in shares]
+    fetches = [_fetch(segment, wanted, located, number) for number, segment in enumerate(snapshot.segments)]
     while True:
-        scan = query.scan(snapshot.seq)
-        for number, segment in enumerate(snapshot.segments):
-            _add_segment(query, scan, segment, fetches[number], located.rows[number] if located is not None else None)
-        deltas = snapshot.deltas if snapshot.deltas[-1].count else snapshot.deltas[:-1]
-        for at, delta in enumerate(deltas, len(snapshot.segments)):
-            _add_delta(query, scan, delta, located.rows[at] if located is not None else None)
-        hits = scan.run(wanted, max(COARSE_FACTOR * wanted, 64))
+        scan = new_scan(query.spec, snapshot.seq)
+        _add_parts(scan, snapshot, query.options, query.effort, fetches, located)
+        hits, accepted = scan.run(query.floats, wanted, _coarse_limit(wanted))
         short = [
             number
             for number, segment in enumerate(snapshot.segments)
-            if scan.accepted[number] < wanted and _walks(segment, fetches[number])
+            if accepted[number] < wanted and _walks(segment, fetches[number], _share(segment, number, located))
         ]
         if not short:
             return hits
         for number in short:
             fetches[number] *= GROWTH
+
+
+def _coarse_limit(wanted: int) -> int:
+    return max(COARSE_FACTOR * wanted, 64)
+
+
+def _fetch(segment: Segment, wanted: int, located: Located | None, number: int) -> int:
+    """Return how many of the rows that a graph finds are scored; 0 where none counts."""
+    return math.ceil(wanted * FETCH_FACTOR) if _share(segment, number, located) else 0
 
 
 def _share(segment: Segment, number: int, located: Located | None) -> float:
@@ -124,28 +165,42 @@ def _share(segment: Segment, number: int, located: Located | None) -> float:
     return (len(located.rows[number]) if located is not None else segment.live) / segment.rows
 
 
-def _walks(segment: Segment, fetch: int) -> bool:
-    """Whether a graph that must give so many rows is asked at all."""
-    return segment.has_graph and 0 < fetch <= segment.rows * WALK_SHARE_MAX
+def _walks(segment: Segment, fetch: int, share: float) -> bool:
+    """Whether a graph of which such a part counts is asked at all for so many rows."""
+    return segment.has_graph and 0 < fetch <= segment.rows * share * WALK_SHARE_MAX
 
 
-def _add_segment(
-    query: Query, scan: vector_scan.Scan, segment: Segment, fetch: int, allowed: RowNumbers | None
+def _asked_deltas(snapshot: Snapshot) -> tuple[DeltaRows, ...]:
+    return snapshot.deltas if snapshot.deltas[-1].count else snapshot.deltas[:-1]
+
+
+def _add_parts(
+    scan: vector_scan.Scan,
+    snapshot: Snapshot,
+    options: VectorOptions,
+    effort: int,
+    fetches: list[int],
+    located: Located | None,
 ) -> None:
-    if _walks(segment, fetch):
-        rows = query.walk(segment, fetch)
-        mask = _mask(allowed, segment.rows) if allowed is not None else None
-        scan.add_rows(segment.stored, segment.rows, rows, len(rows), segment.died, mask)
-    elif allowed is not None:
-        _add_rows(scan, segment, allowed)
-    else:
-        scan.add_range(segment.stored, segment.rows, segment.died)
+    for number, segment in enumerate(snapshot.segments):
+        allowed = located.rows[number] if located is not None else None
+        if segment.graph is not None and _walks(segment, fetches[number], _share(segment, number, located)):
+            mask = _mask(allowed, segment.rows) if allowed is not None else None
+            # Whoever dies from here on lives in this snapshot.
+            died = segment.died if segment.dead else None
+            scan.add_graph(segment.graph, segment.stored, segment.rows, effort, fetches[number], died, mask)
+        elif allowed is not None:
+            _add_rows(scan, segment, allowed)
+        else:
+            scan.add_range(segment.stored, segment.rows, segment.died)
+    for at, delta in enumerate(_asked_deltas(snapshot), len(snapshot.segments)):
+        _add_delta(scan, delta, options, located.rows[at] if located is not None else None)
 
 
-def _add_delta(query: Query, scan: vector_scan.Scan, delta: DeltaRows, allowed: RowNumbers | None) -> None:
+def _add_delta(scan: vector_scan.Scan, delta: DeltaRows, options: VectorOptions, allowed: RowNumbers | None) -> None:
     if allowed is not None:
         _add_rows(scan, delta, allowed)
-    elif delta.coarse is not None and delta.count > query.options.coarse_rows_min:
+    elif delta.coarse is not None and delta.count > options.coarse_rows_min:
         scan.add_range(delta.stored, delta.count, delta.died, None, delta.coarse, delta.coarse_scales)
     else:
         scan.add_range(delta.stored, delta.count, delta.died)
@@ -170,7 +225,7 @@ def _name(hits: list[Scored], snapshot: Snapshot, limit: int) -> list[Hit]:
         if score < last:
             break
         if part < len(segments):
-            named.append((segments[part].ids.get(row), score))
+            named.append((segments[part].ids[row], score))
         else:
             named.append((snapshot.deltas[part - len(segments)].ids[row], score))
     named.sort(key=lambda hit: (-hit[1], hit[0]))

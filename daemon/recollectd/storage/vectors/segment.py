@@ -1,8 +1,7 @@
 """One immutable segment of a space, mapped; what changes is only which of its rows are dead.
 
-Its files are checked before they are mapped for use: a flipped bit in a graph crashes whoever walks it. A graph is
-walked through views, one per thread that walks at the same time, because usearch locks each of its objects; the file's
-pages are shared by all.
+Its files are checked before they are mapped for use. A graph is written by usearch and walked by `vector_scan`, where
+it is mapped, by any number of threads at once.
 """
 
 from __future__ import annotations
@@ -13,14 +12,13 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from usearch.compiled import Index as GraphView
 
 from recollectd._native.vector_ids import IdTable
-from recollectd.storage.vectors.building import graph_kind, graph_metric
+from recollectd._native.vector_scan import Graph
 from recollectd.storage.vectors.errors import FileDamaged
 from recollectd.storage.vectors.files import map_checked
 from recollectd.storage.vectors.manifest import GRAPH_NAME, IDS_NAME, ROWS_NAME, SegmentEntry
-from recollectd.storage.vectors.spec import Floats, Spec
+from recollectd.storage.vectors.spec import Spec
 
 # Rows that were dead when a segment was opened died before any reader began.
 LONG_AGO: Final = 1
@@ -41,11 +39,11 @@ class Segment:
             self.ids = IdTable(mapped[IDS_NAME])
         except ValueError as error:
             raise FileDamaged(f"{folder.name}/{IDS_NAME}: {error}") from error
-        self._graph = mapped.get(GRAPH_NAME)
-        if random_access and isinstance(self._graph, mmap.mmap):
-            self._graph.madvise(mmap.MADV_RANDOM)
-        self._views: list[GraphView] = []
-        self.views = 0
+        file = mapped.get(GRAPH_NAME)
+        self._graph_bytes = len(file) if file is not None else 0
+        if random_access and isinstance(file, mmap.mmap):
+            file.madvise(mmap.MADV_RANDOM)
+        self.graph = self._open_graph(file) if file is not None else None
         # Untouched pages of zeros cost nothing: most segments have few dead rows.
         self.died = np.zeros(entry.rows, np.uint64)
         self.dead = 0
@@ -65,15 +63,22 @@ class Segment:
         """How many rows have not died."""
         return self.entry.rows - self.dead
 
+    def _open_graph(self, file: mmap.mmap | bytes) -> Graph:
+        spec = self.spec
+        try:
+            return Graph(file, spec.dimensions, spec.measure, spec.graph_precision)
+        except ValueError as error:
+            raise FileDamaged(f"{self.folder.name}/{GRAPH_NAME}: {error}") from error
+
     @property
     def has_graph(self) -> bool:
         """Whether it can be searched approximately."""
-        return self._graph is not None
+        return self.graph is not None
 
     @property
     def graph_bytes(self) -> int:
-        """Bytes of the graph's file; all of them are in memory when it is searched at speed."""
-        return len(self._graph) if self._graph is not None else 0
+        """Bytes of the graph: of its file, all of which are in memory when it is searched at speed, and beside it."""
+        return self._graph_bytes + (self.graph.table_bytes if self.graph is not None else 0)
 
     def kill(self, record_id: bytes, seq: int) -> bool:
         """Let a record's row die; False when it has no live one here."""
@@ -89,38 +94,3 @@ class Segment:
         died = self.died
         dead: npt.NDArray[np.bool_] = (died != 0) & (died <= seq)
         return dead
-
-    def open_views(self, count: int) -> None:
-        """See that so many threads can search at once without opening anything."""
-        views = [self._take_view() for _ in range(count if self.has_graph else 0)]
-        self._views.extend(views)
-
-    def walk(self, query: npt.NDArray[np.int8] | Floats, fetch: int, expansion: int) -> npt.NDArray[np.uint64]:
-        """Return up to fetch rows near a query of shape (1, dimensions), nearest first, dead ones among them."""
-        view = self._take_view()
-        try:
-            view.expansion_search = max(expansion, fetch)
-            keys, _, counts, _, _ = view.search_many(query, fetch, False, 1)
-            found: npt.NDArray[np.uint64] = keys[0, : counts[0]]
-            return found
-        finally:
-            self._views.append(view)
-
-    def _take_view(self) -> GraphView:
-        try:
-            return self._views.pop()
-        except IndexError:
-            view = GraphView(
-                ndim=self.spec.dimensions,
-                metric_kind=graph_metric(self.spec),
-                dtype=graph_kind(self.spec),
-                enable_key_lookups=False,
-            )
-            view.view_index_from_buffer(self._graph)
-            self.views += 1
-            return view
-
-    @property
-    def view_bytes(self) -> int:
-        """About what the views hold in memory of this process alone: 24 bytes a row each."""
-        return self.views * self.rows * 24

@@ -12,14 +12,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from recollectd.storage.vectors.delta import Delta, DeltaRows
 from recollectd.storage.vectors.dumps import Puts
+from recollectd.storage.vectors.effort import Effort
 from recollectd.storage.vectors.errors import SpaceRebuilding
 from recollectd.storage.vectors.manifest import SpaceEntry
+from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.spec import Spec, Vector, stack
+
+if TYPE_CHECKING:
+    from recollectd.storage.vectors.searching import Standing
 
 
 class Snapshot(NamedTuple):
@@ -47,7 +52,7 @@ class Frozen(NamedTuple):
 class Space:
     """See the module. entry: as it is in the manifest, or would be; segments: opened."""
 
-    def __init__(self, entry: SpaceEntry, segments: Sequence[Segment], seq: int, delta_rows_max: int) -> None:
+    def __init__(self, entry: SpaceEntry, segments: Sequence[Segment], seq: int, options: VectorOptions) -> None:
         self.number = entry.number
         self.scope = entry.scope
         self.name = entry.name
@@ -66,14 +71,17 @@ class Space:
         self.rebuilt_seq = 0
         self.rebuild_saved = True
         self.deleted: list[tuple[int, bytes]] = []
-        self._delta_rows_max = delta_rows_max
-        self.active = Delta(self.spec, delta_rows_max)
+        self._delta_rows_max = options.delta_rows_max
+        self.active = Delta(self.spec, options.delta_rows_max)
+        self.effort = Effort(options.expansion_search, options.recall)
         self.frozen: Delta | None = None
         # Records that died in what a merge takes, since it took it, and when.
         self._died_since: dict[bytes, int] | None = None
         # Records that changed since a rebuild began: what it brings of them is old.
         self._since_rebuild: set[bytes] | None = None
         self.live = sum(segment.live for segment in segments)
+        # What the latest searches shared: of the snapshot, and gone with it.
+        self.standing: Standing | None = None
         self._publish(seq)
 
     # -- changes ----------------------------------------------------------------------------------------------------
@@ -147,6 +155,7 @@ class Space:
     def _publish(self, seq: int) -> None:
         deltas = (self.active.rows(),) if self.frozen is None else (self.frozen.rows(), self.active.rows())
         self.snapshot = Snapshot(seq, self.segments, deltas, self.live)
+        self.standing = None
 
     # -- merges -----------------------------------------------------------------------------------------------------
 
@@ -197,6 +206,7 @@ class Space:
             merged = (*frozen.kept, *((built,) if built is not None else ()))
             self.segments = tuple(sorted(merged, key=lambda segment: -segment.rows))
             self.frozen, self._died_since = None, None
+            self.effort.changed()
             self.covered_seq = frozen.covered_seq
             self.deleted = [(seq, record_id) for seq, record_id in self.deleted if seq > frozen.covered_seq]
             self._publish(max(self.snapshot.seq, frozen.seq))

@@ -64,6 +64,11 @@ class Spec(msgspec.Struct, frozen=True):
         return _PRECISIONS[self.precision]
 
     @property
+    def graph_precision(self) -> int:
+        """What graphs keep of a component, as native code names it."""
+        return vector_scan.I8 if self.metric is Metric.COSINE else vector_scan.BF16
+
+    @property
     def measure(self) -> int:
         """What native code computes for the metric."""
         return vector_scan.L2 if self.metric is Metric.L2 else vector_scan.DOT

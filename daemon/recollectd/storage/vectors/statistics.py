@@ -16,8 +16,8 @@ def view_statistics(
 ) -> dict[str, int | float | None]:
     """Return figures by name.
 
-    graph_bytes: of graphs, which must stay in memory to be fast; tombstone_bytes: of who died when; view_bytes: private
-    to each thread's view of a graph; mapped_rows_bytes and mapped_ids_bytes: of files that are read here and there.
+    graph_bytes: of graphs, which must stay in memory to be fast; tombstone_bytes: of who died when; mapped_rows_bytes
+    and mapped_ids_bytes: of files that are read here and there; effort_max: how far graphs are searched at most.
     """
     segments = [segment for space in spaces for segment in space.segments]
     graph_bytes = sum(segment.graph_bytes for segment in segments)
@@ -31,7 +31,6 @@ def view_statistics(
         "graph_bytes": graph_bytes,
         "graph_bytes_over": max(0, graph_bytes - options.graph_bytes_max) if options.graph_bytes_max else 0,
         "tombstone_bytes": sum(segment.died.nbytes for segment in segments),
-        "view_bytes": sum(segment.view_bytes for segment in segments),
         "mapped_rows_bytes": sum(marks[ROWS_NAME].length for marks in files),
         "mapped_ids_bytes": sum(marks[IDS_NAME].length for marks in files),
         "delta_rows": sum(space.delta_rows for space in spaces),
@@ -44,4 +43,5 @@ def view_statistics(
         "approximate_searches": recall.approximate,
         "recall_samples": recall.sampled,
         "recall": recall.recall,
+        "effort_max": max((space.effort.now for space in spaces if space.segments), default=0),
     }

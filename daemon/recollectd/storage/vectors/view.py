@@ -24,7 +24,7 @@ from recollectd.storage.vectors.merging import Plan, has_remains, is_due, is_lef
 from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.pressure import MergeClock, Pressure
 from recollectd.storage.vectors.recall import RecallMonitor
-from recollectd.storage.vectors.searching import Hit, Query, search
+from recollectd.storage.vectors.searching import Hit, Query, Standing, search
 from recollectd.storage.vectors.selection import Selection
 from recollectd.storage.vectors.space import Space
 from recollectd.storage.vectors.spec import Spec, Vector, as_floats
@@ -128,7 +128,7 @@ class VectorView:
         if key not in self._spaces:
             number = self._durability.take_number()
             entry = SpaceEntry(number, *key, change.spec, created_seq=seq, covered_seq=seq - 1)
-            self._spaces[key] = Space(entry, (), seq, self.options.delta_rows_max)
+            self._spaces[key] = Space(entry, (), seq, self.options)
 
     def _drop(self, seq: int, change: Drop) -> None:
         space = self._spaces.get((change.scope, change.space))
@@ -160,11 +160,13 @@ class VectorView:
         limit: int,
         allowed: Iterable[bytes] | Selection | None = None,
         exact: bool = False,
+        effort: int = 0,
     ) -> list[Hit]:
         """Return up to limit of (record id, similarity), nearest first, equals by id.
 
         vector: as `check_vector` returns it. allowed: the only record ids that count; a Selection is looked up once for
-        several searches. exact: nothing may be missed. Raises SpaceUnknown, SpaceRebuilding.
+        several searches. exact: nothing may be missed. effort: how far graphs are searched, 0: as far as the space
+        needs. Raises SpaceUnknown, SpaceRebuilding.
         """
         assert limit > 0, limit
         found_space = self._space(scope, space)
@@ -172,11 +174,34 @@ class VectorView:
         if allowed is not None:
             located = (allowed if isinstance(allowed, Selection) else Selection(allowed)).locate(found_space)
         snapshot = located.snapshot if located is not None else found_space.readable()
-        query = Query(found_space.spec, as_floats(vector), self.options)
+        query = Query(found_space.spec, as_floats(vector), self.options, effort or found_space.effort.now)
         found = search(query, snapshot, limit, located=located, exact=exact)
-        if self._recall.count(query, snapshot, limit, located, found):
+        if not effort and self._recall.count(query, snapshot, limit, located, found, found_space.effort):
             self._wake()
         return found.hits
+
+    def search_many(
+        self, scope: bytes, space: str, vectors: Sequence[Vector], limit: int, effort: int = 0
+    ) -> list[list[Hit]] | None:
+        """Return what `search` would for each of several vectors, or None where searches do not go by graphs.
+
+        Other threads run while all are answered one after the other.
+        """
+        found_space = self._space(scope, space)
+        snapshot = found_space.readable()
+        if not Standing.possible(snapshot, self.options):
+            return None
+        used = effort or found_space.effort.now
+        standing = found_space.standing
+        if standing is None or not standing.fits(snapshot, limit, used):
+            standing = found_space.standing = Standing(found_space.spec, snapshot, limit, self.options, used)
+        floats = [as_floats(vector) for vector in vectors]
+        answers = standing.search(floats)
+        for each, found in zip(floats if not effort else (), answers, strict=False):
+            query = Query(found_space.spec, each, self.options, used)
+            if self._recall.count(query, snapshot, limit, None, found, found_space.effort):
+                self._wake()
+        return [found.hits for found in answers]
 
     # -- durability -------------------------------------------------------------------------------------------------
 

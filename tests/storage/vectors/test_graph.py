@@ -1,0 +1,152 @@
+"""Graphs that usearch wrote, walked by native code: what is found, who counts, and files that are no graphs."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recollectd._native import vector_scan
+from recollectd.storage.vectors.building import new_graph
+from recollectd.storage.vectors.spec import Floats, Metric, Spec
+from support.vectors import unit
+
+ROWS, DIMENSIONS, EFFORT, NEAREST = 3_000, 24, 96, 10
+SCALE = 200.0
+
+
+def made(folder: Path, spec: Spec, vectors: Floats, *, removed: int = 0, keys_from: int = 0) -> bytes:
+    """Return a graph's file; the first rows are removed from it and others put in their places."""
+    graph = new_graph(spec, lookups=True)
+    rows = np.clip(np.rint(vectors * SCALE), -127, 127).astype(np.int8) if spec.metric is Metric.COSINE else vectors
+    keys = np.arange(keys_from, keys_from + len(rows), dtype=np.uint64)
+    graph.add(keys, rows, threads=1)
+    if removed:
+        graph.remove(keys[:removed])
+        graph.add(keys[: removed // 2][::-1], rows[: removed // 2][::-1], threads=1)
+    graph.save(str(folder / "graph"))
+    return (folder / "graph").read_bytes()
+
+
+def opened(spec: Spec, file: bytes) -> vector_scan.Graph:
+    return vector_scan.Graph(file, spec.dimensions, spec.measure, spec.graph_precision)
+
+
+@pytest.fixture(params=list(Metric))
+def spec(request: pytest.FixtureRequest) -> Spec:
+    return Spec(DIMENSIONS, request.param)
+
+
+def rows_of(spec: Spec, seed: int = 1) -> Floats:
+    return unit(np.random.default_rng(seed).normal(size=(ROWS, DIMENSIONS)).astype(np.float32))
+
+
+def asked(
+    spec: Spec, graph: vector_scan.Graph, vectors: Floats, query: Floats, counts: np.ndarray, effort: int = EFFORT
+) -> tuple[list[int], int]:
+    """Return the rows found, and how many a walk kept; what does not count is dead or masked by turns."""
+    died = np.where(counts | (np.arange(len(vectors)) % 2 == 0), 0, 1).astype(np.uint64)
+    mask = np.packbits(counts | (np.arange(len(vectors)) % 2 == 1), bitorder="little")
+    scan = vector_scan.Scan(spec.measure, spec.native_precision, DIMENSIONS, False, 5)
+    scan.add_graph(graph, vectors, len(vectors), effort, NEAREST + 5, died, mask)
+    hits, accepted = scan.run(query, NEAREST, 0)
+    return [row for _, _, row in hits], accepted[0]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.7, 0.1])
+@pytest.mark.parametrize("removed", [0, 900])
+def test_the_nearest_that_count_are_found(tmp_path: Path, spec: Spec, share: float, removed: int) -> None:
+    vectors = rows_of(spec)
+    graph = opened(spec, made(tmp_path, spec, vectors, removed=removed))
+    rng = np.random.default_rng(2)
+    counts = rng.random(ROWS) < share
+    counts[removed // 2 : removed] = False  # these are gone from the graph
+    wanted = found = 0
+    for query in unit(rng.normal(size=(50, DIMENSIONS)).astype(np.float32)):
+        scores = np.where(counts, vectors @ query, -9)  # of unit vectors all metrics have one order
+        truth = set(np.argsort(-scores)[:NEAREST].tolist())
+        rows, kept = asked(spec, graph, vectors, query, counts)
+        assert counts[rows].all()
+        assert len(set(rows)) == NEAREST
+        assert kept == EFFORT
+        wanted, found = wanted + NEAREST, found + len(truth & set(rows))
+    assert found / wanted > 0.95
+
+
+def test_keys_beyond_the_rows_do_not_count(tmp_path: Path) -> None:
+    spec = Spec(DIMENSIONS)
+    vectors = rows_of(spec)
+    graph = opened(spec, made(tmp_path, spec, vectors, keys_from=10))
+    everybody = np.ones(ROWS, bool)
+    rows, _ = asked(spec, graph, vectors, vectors[ROWS - 1], everybody, effort=ROWS)
+    assert max(rows) < ROWS
+    assert asked(spec, graph, vectors, vectors[0], everybody, effort=2 * ROWS)[1] == ROWS - 10
+
+
+def test_several_queries_at_once_find_the_same(tmp_path: Path) -> None:
+    spec = Spec(DIMENSIONS)
+    vectors = rows_of(spec)
+    graph = opened(spec, made(tmp_path, spec, vectors))
+    scan = vector_scan.Scan(spec.measure, spec.native_precision, DIMENSIONS, True, 5)
+    scan.add_graph(graph, vectors, ROWS, EFFORT, 20)
+    queries = list(rows_of(spec, seed=3)[:40])
+    names = [b"%d" % row for row in range(ROWS)]
+    together = scan.run_many(queries, NEAREST, 18, 0, [names])
+    for query, told in zip(queries, together, strict=True):
+        assert told == [(names[row], score) for score, _, row in scan.run(query, 18, 0)[0][:NEAREST]]
+    assert scan.run_many(queries[:1], NEAREST, ROWS, 0, [names]) == [None]  # the graph gave 96
+    assert scan.run_many(queries[:1], NEAREST, NEAREST, 0, [names]) == [None]  # who comes behind is not known
+
+
+def test_equals_are_left_to_who_tells_them_apart(tmp_path: Path) -> None:
+    spec = Spec(DIMENSIONS)
+    vectors = rows_of(spec)
+    vectors[1] = vectors[0]
+    scan = vector_scan.Scan(spec.measure, spec.native_precision, DIMENSIONS, True, 5)
+    scan.add_graph(opened(spec, made(tmp_path, spec, vectors)), vectors, ROWS, EFFORT, 20)
+    assert scan.run_many([vectors[0]], NEAREST, 18, 0, [list(range(ROWS))]) == [None]
+
+
+def test_an_empty_graph_finds_nothing(tmp_path: Path) -> None:
+    spec = Spec(DIMENSIONS)
+    none = np.empty((0, DIMENSIONS), np.float32)
+    graph = opened(spec, made(tmp_path, spec, none))
+    assert len(graph) == 0
+    assert asked(spec, graph, none, np.ones(DIMENSIONS, np.float32), np.ones(0, bool)) == ([], 0)
+
+
+def test_what_is_no_graph_of_such_vectors_is_refused(tmp_path: Path) -> None:
+    spec = Spec(DIMENSIONS)
+    file = made(tmp_path, spec, rows_of(spec)[:100])
+    head = 8 + 100 * DIMENSIONS
+    for wrong in (b"", file[:7], file[:-1], file + b"\0", file[: head + 50], b"\xff" * 8 + file[8:]):
+        with pytest.raises(ValueError, match=r"it|its"):
+            opened(spec, wrong)
+    for at, value in ((head, b"usearx"), (head + 64, struct.pack("<Q", 99)), (head + 64 + 32, struct.pack("<Q", 100))):
+        with pytest.raises(ValueError, match=r"it|its"):
+            opened(spec, file[:at] + value + file[at + len(value) :])
+    with pytest.raises(ValueError, match="size"):
+        opened(Spec(DIMENSIONS + 1), file)
+    with pytest.raises(ValueError, match="bf16"):
+        vector_scan.Graph(file, DIMENSIONS, vector_scan.DOT, vector_scan.F32)
+
+
+def test_flipped_bytes_harm_nobody(tmp_path: Path) -> None:
+    """The view compares checksums before it opens a graph; walks keep to the file all the same."""
+    spec = Spec(DIMENSIONS)
+    vectors = rows_of(spec)[:400]
+    file = bytearray(made(tmp_path, spec, vectors))
+    rng = np.random.default_rng(5)
+    links = 8 + 400 * DIMENSIONS + 64 + 40 + 800
+    opened_ones = 0
+    for _ in range(60):
+        damaged = bytearray(file)
+        for at in rng.integers(links, len(file), 200).tolist():
+            damaged[at] = int(rng.integers(0, 256))
+        graph = opened(spec, bytes(damaged))
+        rows, _ = asked(spec, graph, vectors, vectors[7], np.ones(400, bool))
+        assert all(0 <= row < 400 for row in rows)
+        opened_ones += 1
+    assert opened_ones == 60
