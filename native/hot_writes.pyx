@@ -263,6 +263,7 @@ cdef class HotLane:
         number = write.number
         writes._sequencer.last_seq = seq
         writes._sequencer.last_time = write.time
+        writes._facts.hits += 1
         if write._keys is None:
             writes._facts.expect(write._entry, write._head, write.seq)
             self.by_key[write.key] = write
