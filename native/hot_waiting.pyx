@@ -5,7 +5,8 @@ All heads that are missing in a turn of the loop, on whatever connections, are f
 go on in native code as if the heads had been there. On its connection a waiting write is where a write is that waits
 for the journal: writes behind it wait for it, so do reads of its record, and other reads pass it by.
 
-What cannot be told apart (a transaction, a scan) waits in its turn, and whatever comes behind it waits for it.
+When something else comes behind (a transaction, a scan), all go the ordinary way together, where each asks for its rows
+at once, whatever it waits for.
 """
 
 cimport cython
@@ -92,8 +93,8 @@ cdef class WaitingLane:
 
     cdef int wait(self, bytes frame, list keys) except -1:
         missing = [key for key in keys if self.flights.facts.use(<bytes>key) is None]
-        self.flights.facts.misses += 1
-        self._append(frame, keys, self.flights.ask(self, missing) if missing else None, False)
+        self.flights.facts.misses += 1 if missing else 0
+        self._append(frame, keys, self.flights.ask(self, missing) if missing else None)
         return 0
 
     cdef bint join(self, bytes frame) except -1:
@@ -106,23 +107,31 @@ cdef class WaitingLane:
             self.wait(frame, keys)
             return True
         hot_read_request(&READING, start, PyBytes_GET_SIZE(frame), self.desk.cache, &self.desk.limits)
-        if READING.tag and not hot_is_several(READING.tag):
-            key = PyBytes_FromStringAndSize(<char *>READING.bytes, READING.key.length)
-            if not self.blind_count and key not in self.touched:
-                return False
-        self._append(frame, None, None, not READING.tag)
+        if READING.tag == 0 or hot_is_several(READING.tag):
+            self._give_up()
+            return False
+        key = PyBytes_FromStringAndSize(<char *>READING.bytes, READING.key.length)
+        if key not in self.touched:
+            return False
+        self._append(frame, None, None)
         return True
 
-    cdef int _append(self, bytes frame, list keys, Flight flight, bint blind) except -1:
+    cdef int _give_up(self) except -1:
+        cdef WaitingFrame waiting
+        while self.frames:
+            waiting = <WaitingFrame>self.frames.popleft()
+            self._let_go(waiting)
+            self.otherwise(waiting.frame)
+            self._unpin(waiting)
+        return 0
+
+    cdef int _append(self, bytes frame, list keys, Flight flight) except -1:
         cdef WaitingFrame waiting = WaitingFrame.__new__(WaitingFrame)
         cdef uint32_t deadline_ms
         memcpy(&deadline_ms, PyBytes_AS_STRING(frame) + HOT_DEADLINE_AT, sizeof(deadline_ms))
-        waiting.frame, waiting.keys, waiting.flight, waiting.blind = frame, keys, flight, blind
+        waiting.frame, waiting.keys, waiting.flight = frame, keys, flight
         waiting.deadline = <double>self.flights.time() + (deadline_ms or DEADLINE_MS) / 1e3
         self.weigh(PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES, 1)
-        if blind:
-            self.blind_count += 1
-            self.intake.mark(None)
         if keys is not None:
             self.flights.facts.pin(keys)
             for key in keys:
@@ -146,23 +155,27 @@ cdef class WaitingLane:
 
     cdef int _step(self, WaitingFrame waiting) except -1:
         cdef bytes frame = waiting.frame
-        self.weigh(PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES, -1)
-        if waiting.blind:
-            self.blind_count -= 1
-            self.intake.unmark(None)
-        if waiting.keys is not None:
-            for key in waiting.keys:
-                self.intake.note_write(<bytes>key, -1)
-                left = <object>self.touched[key] - 1
-                if left:
-                    self.touched[key] = left
-                else:
-                    del self.touched[key]
+        self._let_go(waiting)
         if waiting.deadline < <double>self.flights.time():
             request_id = hot_request_id(<const uint8_t *>PyBytes_AS_STRING(frame))
             self.connection.send_error(request_id, errors.DeadlineExceeded())
         elif waiting.keys is None or not self.carry_out(frame, False):
             self.otherwise(frame)
+        self._unpin(waiting)
+        return 0
+
+    cdef int _let_go(self, WaitingFrame waiting) except -1:
+        self.weigh(PyBytes_GET_SIZE(waiting.frame) - HOT_REQUEST_HEADER_BYTES, -1)
+        for key in waiting.keys or ():
+            self.intake.note_write(<bytes>key, -1)
+            left = <object>self.touched[key] - 1
+            if left:
+                self.touched[key] = left
+            else:
+                del self.touched[key]
+        return 0
+
+    cdef int _unpin(self, WaitingFrame waiting) except -1:
         if waiting.keys is not None:
             self.flights.facts.unpin(waiting.keys)
         return 0

@@ -178,9 +178,9 @@ cdef class HotLane:
         return keys if len(set(keys)) == len(keys) else None
 
     cdef bint _may_begin(self, hot_write *header, int64_t size) except -1:
-        """Whether there is room for a write, and it is a new one."""
+        """Whether a write is a new one, and may be taken now."""
         cdef HotWrites writes = self.writes
-        if not self.has_room(size) or not self._is_new(header):
+        if not self._is_new(header):
             return False
         if writes._now_us == 0:
             writes._begin_turn()
@@ -192,12 +192,12 @@ cdef class HotLane:
         cdef HotWrite write
         cdef Entry entry
         key = PyBytes_FromStringAndSize(<char *>subject.bytes, subject.key.length)
-        if key in self.readings or not self._may_begin(header, PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES):
+        if key in self.readings or not self.has_room(PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES):
             return None
         entry = self.writes._facts.use(key)
-        if entry is None:
-            if may_wait:
-                self.wait(frame, [key])
+        if entry is None and may_wait:
+            self.wait(frame, [key])
+        if entry is None or not self._may_begin(header, PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES):
             return None
         write = self._make(kind, latest(entry), header)
         if write is not None:
@@ -209,16 +209,15 @@ cdef class HotLane:
         cdef HotWrite write
         cdef Entry entry
         cdef list keys = kind.keys(), entries = []
-        if (len(set(keys)) < len(keys)
-                or not self._may_begin(header, PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES)):
+        if len(set(keys)) < len(keys) or not self.has_room(PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES):
             return None
         for key in keys:
             if key in self.readings:
                 return None
             entries.append(self.writes._facts.use(<bytes>key))
-        if None in entries:
-            if may_wait:
-                self.wait(frame, keys)
+        if None in entries and may_wait:
+            self.wait(frame, keys)
+        if None in entries or not self._may_begin(header, PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES):
             return None
         write = self._make(kind, [latest(<Entry>each) for each in entries], header)
         if write is not None:

@@ -115,7 +115,6 @@ def test_what_arrives_behind_keeps_its_place(manual: ManualDaemon) -> None:
         get("c"),
         put("evicting 15", 3),
         get("evicting 15"),
-        connection.Ping(),
     )
     assert not set(ids) & set(peer.answered())
     let_read(manual)
@@ -238,3 +237,16 @@ def test_a_retry_on_another_connection_is_carried_out_once(manual: ManualDaemon)
     let_read(manual)
     assert versions(peer, [first]) + versions(again, [retry]) == [2, 2]
     assert peer.answer(first).position == again.answer(retry).position
+
+
+def test_a_session_that_begins_with_missing_heads_is_soon_on_the_short_way(manual: ManualDaemon) -> None:
+    """Its first write goes the ordinary way; those behind it must not have to wait there."""
+    peer = manual.connect()
+    before = taken(manual)
+    first = peer.pipeline(put("a", 1), put("b", 1), get("b"))
+    let_read(manual)
+    second = peer.pipeline(put("c", 1), put("d", 1), put("c", 2))
+    let_read(manual)
+    assert versions(peer, [*first[:2], *second]) == [2, 2, 2, 2, 3]
+    assert expect(state.StateRecord, peer.answer(first[2]).reply).value == raw(1)
+    assert taken(manual) == before + 3

@@ -28,7 +28,6 @@ cdef class WaitingFrame:
     cdef bytes frame
     cdef list keys
     cdef Flight flight  # None: it waits for the frames before it alone
-    cdef bint blind  # what it touches is not known
     cdef double deadline  # loop time
 
 cdef class WaitingLane:
@@ -40,13 +39,12 @@ cdef class WaitingLane:
     cdef Intake intake
     cdef object frames  # a deque of WaitingFrame
     cdef dict touched  # record keys of the writes that wait, with how many
-    cdef int64_t blind_count
     cdef int64_t requests_max, bytes_max
     cdef readonly int64_t requests_in_flight, bytes_in_flight
 
     # Let a write wait until its rows are there.
     cdef int wait(self, bytes frame, list keys) except -1
-    # Whether a frame that came behind waiting ones waits, too. False: it need not.
+    # Whether a frame that came behind waiting ones waits, too. False: it need not, or all go the ordinary way.
     cdef bint join(self, bytes frame) except -1
     cdef int go_on(self) except -1
 
@@ -58,5 +56,8 @@ cdef class WaitingLane:
     cdef list subjects(self, bytes frame)
     cdef bint carry_out(self, bytes frame, bint may_wait) except -1
 
-    cdef int _append(self, bytes frame, list keys, Flight flight, bint blind) except -1
+    cdef int _append(self, bytes frame, list keys, Flight flight) except -1
+    cdef int _give_up(self) except -1
     cdef int _step(self, WaitingFrame waiting) except -1
+    cdef int _let_go(self, WaitingFrame waiting) except -1
+    cdef int _unpin(self, WaitingFrame waiting) except -1
