@@ -19,12 +19,11 @@ from recollectd_hot_commit cimport (
     hot_request_id,
 )
 
-from recollectd.protocol import errors
-from recollectd.protocol.limits import DEADLINE_MS_DEFAULT
+from recollectd.protocol import errors, limits
 
 # What is in it is done with before the next frame's turn.
 cdef hot_request READING
-cdef uint32_t DEADLINE_MS = DEADLINE_MS_DEFAULT
+cdef uint32_t DEADLINE_MS = limits.DEADLINE_MS_DEFAULT
 
 
 @cython.final

@@ -79,6 +79,4 @@ def size(topology: Topology, *, block_cache_bytes: int = 0, memtable_bytes: int 
     background_jobs = min(BACKGROUND_JOBS_MAX, max(2, topology.processors // 2))
     value_cache_bytes = max(VALUE_CACHE_BYTES_MIN, memory_bytes * profile.value_cache_percent // 100)
     head_cache_count = max(HEAD_CACHE_COUNT_MIN, memory_bytes * profile.head_cache_percent // 100 // HEAD_BYTES)
-    return Sizing(
-        profile.name, block_cache_bytes, memtable_bytes, value_cache_bytes, head_cache_count, background_jobs
-    )
+    return Sizing(profile.name, block_cache_bytes, memtable_bytes, value_cache_bytes, head_cache_count, background_jobs)

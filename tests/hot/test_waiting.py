@@ -56,7 +56,7 @@ def arrive(peer: Peer, *requests: Message) -> list[int]:
     """Let requests arrive; the turn of the loop goes on."""
     prepared = [peer.prepare(request) for request in requests]
     data = b"".join(whole for whole, _ in prepared)
-    peer.connection.get_buffer(-1)[: len(data)] = data
+    memoryview(peer.connection.get_buffer(-1))[: len(data)] = data
     peer.connection.buffer_updated(len(data))
     return [request_id for _, request_id in prepared]
 

@@ -152,7 +152,9 @@ def test_a_head_weighs_what_it_is_accounted_with() -> None:
     try:
         before, _ = tracemalloc.get_traced_memory()
         for number in range(count):
-            cache.learn({b"\x01\x09assistant\x00agent-%012d" % number: StateHead(9, 8, number, time, time, largest=200)})
+            cache.learn(
+                {b"\x01\x09assistant\x00agent-%012d" % number: StateHead(9, 8, number, time, time, largest=200)}
+            )
         weight = (tracemalloc.get_traced_memory()[0] - before) / count
     finally:
         tracemalloc.stop()
