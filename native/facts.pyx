@@ -7,12 +7,21 @@ One look-up finds all there is to know of a row, and a write keeps what it has f
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
+from cpython.list cimport PyList_GET_ITEM
+from cpython.object cimport PyObject_Hash
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint64_t
 
 cdef extern from "recollectd_hot_append.h":
     enum:
         HOT_INDEX_MESSAGE_ID
+
+
+cdef enum:
+    # Rows lie in so many dictionaries, so that none is ever so large that letting it grow holds everybody up: five
+    # million rows are some 5,000 each.
+    PARTS = 1024
+    PART_SHIFT = 40  # a dictionary goes by the lowest bits of the hash, and by these late if at all
 
 
 cdef class Maker:
@@ -44,7 +53,7 @@ cdef object made(Entry entry):
 cdef class FactCache:
     def __cinit__(self, Py_ssize_t count_max):
         self._count_max = max(1, count_max)
-        self._entries = {}
+        self._parts = [{} for _ in range(PARTS)]
         links_init(&self._used, NULL)
         links_init(&self._underway, NULL)
 
@@ -58,10 +67,16 @@ cdef class FactCache:
     def __len__(self):
         return self._known_count
 
+    cdef PyObject *_find(self, bytes key) except? NULL:
+        return PyDict_GetItemWithError(self._part(key), key)
+
+    cdef dict _part(self, bytes key):
+        return <dict>PyList_GET_ITEM(self._parts, (PyObject_Hash(key) >> PART_SHIFT) & (PARTS - 1))
+
     # -- for those who have an entry -------------------------------------------------------------------------------------
 
     cdef Entry use(self, bytes key):
-        cdef PyObject *found = PyDict_GetItemWithError(self._entries, key)
+        cdef PyObject *found = self._find(key)
         if found is NULL:
             return None
         entry = <Entry>found
@@ -93,10 +108,11 @@ cdef class FactCache:
 
     cdef Entry _entry(self, bytes key):
         """Return the entry of a row, which may be a new one that says nothing yet."""
-        cdef PyObject *found = PyDict_GetItemWithError(self._entries, key)
+        cdef PyObject *found = self._find(key)
         if found is not NULL:
             return <Entry>found
-        entry = self._entries[key] = Entry.__new__(Entry, key)
+        entry = Entry.__new__(Entry, key)
+        self._part(key)[key] = entry
         return entry
 
     cdef int _keep(self, Entry entry, fact) except -1:
@@ -116,7 +132,7 @@ cdef class FactCache:
             self._known_count -= 1
             links_remove(&entry.used)
         if not entry.seq and not entry.pins:
-            self._entries.pop(entry.key, None)
+            self._part(entry.key).pop(entry.key, None)
         return 0
 
     cdef int _release(self, Entry entry) except -1:
@@ -141,11 +157,11 @@ cdef class FactCache:
     # -- for everybody ---------------------------------------------------------------------------------------------------
 
     def knows(self, bytes key not None):
-        cdef PyObject *found = PyDict_GetItemWithError(self._entries, key)
+        cdef PyObject *found = self._find(key)
         return found is not NULL and ((<Entry>found).known or (<Entry>found).seq != 0)
 
     def get(self, bytes key not None):
-        cdef PyObject *found = PyDict_GetItemWithError(self._entries, key)
+        cdef PyObject *found = self._find(key)
         if found is NULL or not ((<Entry>found).known or (<Entry>found).seq):
             raise KeyError(key)
         return made(<Entry>found)
@@ -168,7 +184,7 @@ cdef class FactCache:
     def applied(self, keys, uint64_t seq):
         cdef PyObject *found
         for key in keys:
-            found = PyDict_GetItemWithError(self._entries, key)
+            found = self._find(key)
             if found is not NULL and (<Entry>found).seq:
                 self.settle(<Entry>found, seq)
 
@@ -176,7 +192,7 @@ cdef class FactCache:
         cdef uint64_t newest = 0
         cdef PyObject *found
         for key in keys:
-            found = PyDict_GetItemWithError(self._entries, key)
+            found = self._find(key)
             if found is not NULL:
                 newest = max(newest, (<Entry>found).seq)
         return newest
@@ -193,7 +209,7 @@ cdef class FactCache:
         for key, fact in facts.items():
             entry = self._entry(<bytes?>key)
             if not entry.known and not entry.seq:
-                self._keep(entry, fact)
+                self._keep(entry, fact if self.compact is None else self.compact(fact))
 
     def pin(self, keys):
         cdef Entry entry
@@ -204,7 +220,7 @@ cdef class FactCache:
     def unpin(self, keys):
         cdef Entry entry
         for key in keys:
-            entry = self._entries[key]
+            entry = self._part(<bytes?>key)[key]
             entry.pins -= 1
             if not entry.pins and not entry.known:
                 self._forget(entry)

@@ -129,6 +129,14 @@ cdef class PlainPuts(HotKind):
             head.created_at = last.created_at
         return True
 
+    def compact(self, fact):
+        cdef hot_head head
+        if (type(fact) is not self._new_head or fact.expires_at or fact.ttl_us or fact.sliding or fact.deleted):
+            return fact
+        head.version, head.first_version, head.revision = fact.version, fact.first_version, fact.revision
+        head.created_at, head.updated_at, head.largest = fact.created_at, fact.updated_at, fact.largest
+        return self._fact(&head)
+
     cdef HotHead _fact(self, hot_head *head):
         cdef HotHead fact = HotHead.__new__(HotHead)
         fact.head, fact._new_head = head[0], self._new_head

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The short way of plain writes: from a frame's bytes to a commit that waits for the journal.
 
-A write goes this way when nothing about it needs more than a look: its record's head is at hand, its session knows it
-for new, nothing in its lane waits. Every other write, and every one in doubt, goes the ordinary way through
+A write goes this way when nothing about it needs more than a look: its record's head is at hand or soon will be
+(hot_waiting.pyx), its session knows it for new, nothing in its lane waits. Every other write, and every one in doubt, goes the ordinary way through
 recollectd/server/writes.py. Both ways share everything that is true about writes on their way: the sequencer's order
 and facts, the sessions, the lanes, the committer's queue. So they mix in any order.
 
@@ -14,6 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from recollectd._native.facts cimport Entry, latest
+from recollectd._native.hot_waiting cimport Flights
 from recollectd._native.session cimport Session, new_outcome
 from recollectd_hot_commit cimport (
     HOT_REQUEST_HEADER_BYTES, HOT_TAGS, hot_author, hot_desk, hot_floor, hot_read_write, hot_write, hot_write_path,
@@ -24,6 +25,10 @@ from recollectd_hot_commit cimport (
 cdef enum:
     FIELDS_MIN = 0x93
     FIELDS_MAX = 0x9F
+
+
+# What is in it is done with before the next frame's turn.
+cdef hot_write HEADER
 
 
 cdef class HotKind:
@@ -47,17 +52,22 @@ cdef class HotWrites:
         self._ranges, self._changed = ways.sequencer.ranges, ways.sequencer.ranges.changed
         self._sessions, self._sessions_dirty = ways.sessions.by_id, ways.sessions.dirty
         self._underway, self._ready = ways.underway, ways.ready
+        self._flights = Flights(self._facts, ways.fetch, ways.call_soon, ways.time)
         self._dirty = []
         self._kinds = [kinds.get(tag) for tag in range(HOT_TAGS)]
         self._counts = dict.fromkeys(kinds, 0)
         self._slow_s = slow_s
+
+    @property
+    def bytes_in_flight(self):
+        return self._flights.bytes_in_flight
 
     def taken(self):
         return {tag: count for tag, count in self._counts.items() if count}
 
     def lane(self, connection, otherwise):
         cdef HotLane lane = HotLane.__new__(HotLane)
-        lane.writes = self
+        lane.writes, lane.flights, lane.desk = self, self._flights, self._desk
         lane.connection = connection
         lane.otherwise = otherwise
         return lane
@@ -121,86 +131,99 @@ cdef class HotLane:
         self.session_id = session_id
 
     def take(self, bytes frame not None):
-        if not self._take(frame):
+        if not (self.join(frame) if self.frames else self.carry_out(frame, True)):
             self.otherwise(frame)
 
-    cdef bint _take(self, bytes frame) except -1:
-        """Carry out a frame, if it is a write that needs not wait for anything."""
+    cdef HotKind _kind(self, bytes frame):
+        """Return the kind of a frame and read it, if it is one for the short way."""
         cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(frame)
         cdef const uint8_t *message = start + HOT_REQUEST_HEADER_BYTES
         cdef Py_ssize_t frame_bytes = PyBytes_GET_SIZE(frame)
+        if (frame_bytes < HOT_REQUEST_HEADER_BYTES + 2 or not FIELDS_MIN <= message[0] <= FIELDS_MAX
+                or message[1] >= HOT_TAGS):
+            return None
+        kind = self.writes._kinds[message[1]]
+        if (kind is None or not hot_read_write(&HEADER, start, frame_bytes, &self.desk.limits)
+                or not (<HotKind>kind).read(start, frame_bytes, self.desk)):
+            return None
+        return <HotKind>kind
+
+    cdef bint carry_out(self, bytes frame, bint may_wait) except -1:
+        """Carry out a frame, or let it wait for its rows, if it is a write for the short way."""
+        cdef Py_ssize_t frame_bytes = PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES
         cdef HotWrites writes = self.writes
         cdef HotWrite write
-        cdef hot_write header
-        if (frame_bytes < HOT_REQUEST_HEADER_BYTES + 2 or not FIELDS_MIN <= message[0] <= FIELDS_MAX
-                or message[1] >= HOT_TAGS or self.session_id is None or len(self.waiting) or self.walks):
+        cdef HotKind kind
+        if self.session_id is None or len(self.waiting) or self.walks:
             return False
-        kind = <HotKind>writes._kinds[message[1]]
-        if kind is None or not hot_read_write(&header, start, frame_bytes, &writes._desk.limits):
+        kind = self._kind(frame)
+        if kind is None:
             return False
-        if not (<HotKind>kind).read(start, frame_bytes, writes._desk):
-            return False
-        frame_bytes -= HOT_REQUEST_HEADER_BYTES
-        if (<HotKind>kind).many:
-            write = self._several(<HotKind>kind, &header, frame_bytes)
-        else:
-            write = self._one(<HotKind>kind, &header, frame_bytes)
+        write = self._several(kind, &HEADER, frame, may_wait) if kind.many else self._one(kind, &HEADER, frame, may_wait)
         if write is None:
-            return False
-        write.size, write.text_at = frame_bytes, (<HotKind>kind).subject.text_at
+            return len(self.frames) > 0 and may_wait
+        write.size, write.text_at = frame_bytes, kind.subject.text_at
         self._enter(write)
-        writes._counts[message[1]] += 1
+        writes._counts[PyBytes_AS_STRING(frame)[HOT_REQUEST_HEADER_BYTES + 1]] += 1
         return True
 
+    cdef list subjects(self, bytes frame):
+        cdef HotKind kind = self._kind(frame)
+        cdef list keys
+        if kind is None:
+            return None
+        if not kind.many:
+            return [PyBytes_FromStringAndSize(<char *>kind.subject.bytes, kind.subject.key.length)]
+        keys = kind.keys()
+        return keys if len(set(keys)) == len(keys) else None
+
     cdef bint _may_begin(self, hot_write *header, int64_t size) except -1:
-        """Whether there is room for a write, and it is a new one."""
+        """Whether a write is a new one, and may be taken now."""
         cdef HotWrites writes = self.writes
-        if not self._has_room(size) or not self._is_new(header):
+        if not self._is_new(header):
             return False
         if writes._now_us == 0:
             writes._begin_turn()
         return writes._room_bytes >= size
 
-    cdef HotWrite _one(self, HotKind kind, hot_write *header, int64_t size):
-        """Make the write of one record."""
+    cdef HotWrite _one(self, HotKind kind, hot_write *header, bytes frame, bint may_wait):
+        """Make the write of one record, or let it wait."""
         cdef hot_request *subject = kind.subject
         cdef HotWrite write
         cdef Entry entry
         key = PyBytes_FromStringAndSize(<char *>subject.bytes, subject.key.length)
-        if key in self.readings or not self._may_begin(header, size):
+        if key in self.readings or not self.has_room(PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES):
             return None
         entry = self.writes._facts.use(key)
-        if entry is None:
+        if entry is None and may_wait:
+            self.wait(frame, [key])
+        if entry is None or not self._may_begin(header, PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES):
             return None
         write = self._make(kind, latest(entry), header)
         if write is not None:
             write.key, write._entry = key, entry
         return write
 
-    cdef HotWrite _several(self, HotKind kind, hot_write *header, int64_t size):
-        """Make the write of several records, each there once."""
+    cdef HotWrite _several(self, HotKind kind, hot_write *header, bytes frame, bint may_wait):
+        """Make the write of several records, each there once, or let it wait."""
         cdef HotWrite write
         cdef Entry entry
         cdef list keys = kind.keys(), entries = []
-        if len(set(keys)) < len(keys) or not self._may_begin(header, size):
+        if len(set(keys)) < len(keys) or not self.has_room(PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES):
             return None
         for key in keys:
-            entry = self.writes._facts.use(<bytes>key)
-            if entry is None or key in self.readings:
+            if key in self.readings:
                 return None
-            entries.append(entry)
+            entries.append(self.writes._facts.use(<bytes>key))
+        if None in entries and may_wait:
+            self.wait(frame, keys)
+        if None in entries or not self._may_begin(header, PyBytes_GET_SIZE(frame) - HOT_REQUEST_HEADER_BYTES):
+            return None
         write = self._make(kind, [latest(<Entry>each) for each in entries], header)
         if write is not None:
             write.key, write._entry = keys[0], entries[0]
             write._keys, write._entries = keys, entries
         return write
-
-    cdef bint _has_room(self, int64_t size) except -1:
-        cdef const hot_desk *desk = self.writes._desk
-        return (self.requests_in_flight + <int64_t>self.intake.requests_in_flight < self.requests_max
-                and self.bytes_in_flight + <int64_t>self.intake.bytes_in_flight + size <= self.bytes_max
-                and desk.bytes_in_flight + self.writes.bytes_in_flight + size + desk.request_bytes
-                <= desk.bytes_in_flight_max)
 
     cdef bint _is_new(self, hot_write *write) except -1:
         """Whether the session says for certain that this number was never sent before."""
@@ -239,6 +262,7 @@ cdef class HotLane:
         number = write.number
         writes._sequencer.last_seq = seq
         writes._sequencer.last_time = write.time
+        writes._facts.hits += 1
         if write._keys is None:
             writes._facts.expect(write._entry, write._head, write.seq)
             self.by_key[write.key] = write
@@ -261,9 +285,7 @@ cdef class HotLane:
             underway.floor = write.floor
         self.tickets[write] = None
         self.lane.flying = write
-        self.requests_in_flight += 1
-        self.bytes_in_flight += write.size
-        writes.bytes_in_flight += write.size + writes._desk.request_bytes
+        self.weigh(write.size, 1)
         writes.taken_bytes += payload_bytes
         writes._room_bytes -= payload_bytes
         writes._ready.append(write)
@@ -273,9 +295,7 @@ cdef class HotLane:
         """The write has ended, as Lane.leave does it."""
         cdef HotWrites writes = self.writes
         number = write.number
-        self.requests_in_flight -= 1
-        self.bytes_in_flight -= write.size
-        writes.bytes_in_flight -= write.size + writes._desk.request_bytes
+        self.weigh(write.size, -1)
         underway = writes._underway[self.session_id]
         del (<dict>underway.tickets)[number]
         if not underway.tickets:

@@ -7,11 +7,13 @@ cdef extern from "recollectd_hot_commit.h" nogil:
         CACHE_KEY_BYTES_MAX
         HOT_AROUND_BYTES_MAX
         HOT_CONTENT_BYTES_MAX
+        HOT_DEADLINE_AT
         HOT_FAMILY_ENTRIES
         HOT_FAMILY_HEADS
         HOT_FAMILY_INDEX
         HOT_FAMILY_VALUES
         HOT_REQUEST_HEADER_BYTES
+        HOT_RESERVED_AT
         HOT_ROW_DELETE
         HOT_ROW_DELETE_RANGE
         HOT_ROW_PUT
@@ -27,7 +29,7 @@ cdef extern from "recollectd_hot_commit.h" nogil:
         pass
 
     ctypedef struct hot_request:
-        uint32_t text_at
+        uint32_t tag, text_at
         cache_key key
         uint8_t *bytes
 
@@ -41,6 +43,10 @@ cdef extern from "recollectd_hot_commit.h" nogil:
         uint32_t principal_bytes, session_id_bytes
         uint64_t number, floor, digest
 
+    uint32_t hot_request_id(const uint8_t *frame)
+    bint hot_is_several(uint32_t tag)
+    void hot_read_request(hot_request *request, const uint8_t *frame, uint64_t frame_bytes, const c_cache *cache,
+                          const hot_limits *limits)
     bint hot_read_write(hot_write *write, const uint8_t *frame, uint64_t frame_bytes, const hot_limits *limits)
     uint64_t hot_floor(const hot_write *write)
     uint64_t hot_write_path(uint8_t *to, const uint8_t *key, uint64_t key_bytes, uint64_t text_at)

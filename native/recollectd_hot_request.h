@@ -14,6 +14,8 @@
 #define HOT_REQUEST_HEADER_BYTES 32
 #define HOT_REPLY_HEADER_BYTES 16
 #define HOT_LENGTH_BYTES 4
+#define HOT_DEADLINE_AT 24
+#define HOT_RESERVED_AT 29
 
 #define HOT_FLAGS_KNOWN 1
 
@@ -74,8 +76,8 @@ static inline uint64_t hot_after(const uint8_t *frame) { return hot_load64(frame
 
 /* Whether the header is one that nobody has anything to say about. */
 static inline int hot_header_is_plain(const uint8_t *frame, const hot_limits *limits) {
-    uint32_t deadline_ms = hot_load32(frame + 24);
-    uint8_t flags = frame[28], zero = frame[29];
+    uint32_t deadline_ms = hot_load32(frame + HOT_DEADLINE_AT);
+    uint8_t flags = frame[28], zero = frame[HOT_RESERVED_AT];
     return deadline_ms <= limits->deadline_ms_max && !(flags & ~HOT_FLAGS_KNOWN) && !zero;
 }
 

@@ -100,7 +100,8 @@ class Forgetful:
         log = self.work / f"log-{self._logs}"
         Path(f"{log}.trash").mkdir()
         return {
-            "LD_PRELOAD": str(self._library),
+            # Behind what is loaded before everything already: a sanitizer's run-time must come first.
+            "LD_PRELOAD": f"{os.environ.get('LD_PRELOAD', '')} {self._library}".strip(),
             "FORGETFUL_ROOT": str(self.root),
             "FORGETFUL_LOG": str(log),
             "FORGETFUL_CONTROL": str(self._control),

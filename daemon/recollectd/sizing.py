@@ -13,6 +13,10 @@ _GIB: Final = 1024 * _MIB
 BLOCK_CACHE_BYTES_MIN: Final = 16 * _MIB
 VALUE_CACHE_BYTES_MIN: Final = 8 * _MIB
 MEMTABLE_BYTES_MIN: Final = 4 * _MIB
+HEAD_CACHE_COUNT_MIN: Final = 10_000
+# What a head at hand weighs in memory: its key of some 30 bytes 80, the entry 112, the head 80, its place in the table
+# 25 to 50. Conversations' metadata come on top.
+HEAD_BYTES: Final = 320
 # More would never fill: the journal is short enough to be replayed in seconds only because the records are flushed
 # every few hundred megabytes of it.
 MEMTABLE_BYTES_MAX: Final = 256 * _MIB
@@ -24,7 +28,8 @@ class Profile:
     """For a process that may use up to memory_bytes_max, in percent of what it may use.
 
     block_cache_percent: RocksDB's cache, memtables included. memtable_percent: the memtables' part of it.
-    value_cache_percent: the daemon's own cache of values as they go out.
+    value_cache_percent: the daemon's own cache of values as they go out. head_cache_percent: what the sequencer
+    decides by.
     """
 
     name: str
@@ -32,15 +37,16 @@ class Profile:
     block_cache_percent: int
     memtable_percent: int
     value_cache_percent: int
+    head_cache_percent: int
 
 
-# Beside the caches there must be room for the interpreter, for heads and pages in flight, and for the page cache, which
+# Beside the caches there must be room for the interpreter, for pages in flight, and for the page cache, which
 # holds the compressed files and is counted by control groups too.
 PROFILES: Final = (
-    Profile("small", 2 * _GIB, 10, 4, 5),
-    Profile("laptop", 16 * _GIB, 10, 2, 10),
-    Profile("server", 128 * _GIB, 15, 2, 15),
-    Profile("large", 1 << 63, 20, 1, 20),
+    Profile("small", 2 * _GIB, 10, 4, 5, 3),
+    Profile("laptop", 16 * _GIB, 10, 2, 10, 5),
+    Profile("server", 128 * _GIB, 15, 2, 15, 8),
+    Profile("large", 1 << 63, 20, 1, 20, 8),
 )
 
 
@@ -52,6 +58,7 @@ class Sizing:
     block_cache_bytes: int
     memtable_bytes: int
     value_cache_bytes: int
+    head_cache_count: int
     background_jobs: int
 
 
@@ -71,4 +78,5 @@ def size(topology: Topology, *, block_cache_bytes: int = 0, memtable_bytes: int 
         memtable_bytes = min(wanted_bytes, block_cache_bytes // 2)
     background_jobs = min(BACKGROUND_JOBS_MAX, max(2, topology.processors // 2))
     value_cache_bytes = max(VALUE_CACHE_BYTES_MIN, memory_bytes * profile.value_cache_percent // 100)
-    return Sizing(profile.name, block_cache_bytes, memtable_bytes, value_cache_bytes, background_jobs)
+    head_cache_count = max(HEAD_CACHE_COUNT_MIN, memory_bytes * profile.head_cache_percent // 100 // HEAD_BYTES)
+    return Sizing(profile.name, block_cache_bytes, memtable_bytes, value_cache_bytes, head_cache_count, background_jobs)

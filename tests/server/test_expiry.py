@@ -124,8 +124,8 @@ def test_other_reads_extend_it_too(working: ManualDaemon, read: fields.Request) 
     assert is_there(peer, "k")
 
 
-def test_a_sliding_record_lives_without_any_head_in_memory(make_daemon: MakeDaemon) -> None:
-    manual = make_daemon(server__head_cache_count=0)
+def test_a_sliding_record_lives_with_hardly_a_head_in_memory(make_daemon: MakeDaemon) -> None:
+    manual = make_daemon(server__head_cache_count=1)
     manual.daemon.chores.start()
     peer = manual.connect()
     peer.ask(put("k", ttl_us=5 * SECOND, sliding=True))

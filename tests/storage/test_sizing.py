@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from recollectd.sizing import MEMTABLE_BYTES_MAX, PROFILES, size
+from recollectd._native.facts import FactCache
+from recollectd._native.hot_puts import HotPuts
+from recollectd.memory.state.events import StateHead
+from recollectd.sizing import HEAD_BYTES, HEAD_CACHE_COUNT_MIN, MEMTABLE_BYTES_MAX, PROFILES, size
 from recollectd.storage.engine_options import EngineOptions
 from recollectd.topology import Topology, read_topology
 
@@ -120,6 +124,42 @@ def test_sizes_by_memory(memory_bytes: int, profile: str, block_cache_bytes: int
     assert sizing.profile == profile
     assert sizing.block_cache_bytes == block_cache_bytes
     assert sizing.memtable_bytes == memtable_bytes
+
+
+@pytest.mark.parametrize(
+    ("memory_bytes", "head_cache_count"),
+    [
+        (16 * MIB, HEAD_CACHE_COUNT_MIN),
+        (1 * GIB, GIB * 3 // 100 // HEAD_BYTES),
+        (24 * GIB, 24 * GIB * 8 // 100 // HEAD_BYTES),
+    ],
+)
+def test_heads_by_memory(memory_bytes: int, head_cache_count: int) -> None:
+    assert size(Topology(4, memory_bytes, memory_bytes, 1)).head_cache_count == head_cache_count
+
+
+def test_a_host_of_24_gigabytes_holds_the_heads_of_five_million_states() -> None:
+    assert size(Topology(2, 24 * GIB, 24 * GIB, 1)).head_cache_count >= 5_000_000
+
+
+def test_a_head_weighs_what_it_is_accounted_with() -> None:
+    """In the form in which heads are kept, with keys of 30 bytes."""
+    count = 50_000
+    cache = FactCache(count)
+    cache.compact = HotPuts(StateHead, None).compact
+    time = 1_800_000_000_000_000
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(count):
+            cache.learn(
+                {b"\x01\x09assistant\x00agent-%012d" % number: StateHead(9, 8, number, time, time, largest=200)}
+            )
+        weight = (tracemalloc.get_traced_memory()[0] - before) / count
+    finally:
+        tracemalloc.stop()
+    assert len(cache) == count
+    assert HEAD_BYTES * 0.6 < weight <= HEAD_BYTES
 
 
 @pytest.mark.parametrize(("processors", "jobs"), [(1, 2), (2, 2), (4, 2), (8, 4), (200, 8)])

@@ -1,5 +1,6 @@
 """The classes of facts.pyx, for the short way of writes."""
 
+from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "recollectd_links.h" nogil:
@@ -29,11 +30,12 @@ cdef class Entry:
     cdef links underway  # among those with something pending
 
 cdef class FactCache:
-    cdef dict _entries
+    cdef list _parts
+    cdef public object compact
     cdef links _used, _underway
     cdef Py_ssize_t _count_max, _known_count
     cdef readonly Py_ssize_t pending_count
-    cdef readonly uint64_t hits, misses
+    cdef readonly uint64_t hits, misses  # of writes: was all they need at hand
 
     # The entry of a row that is at hand, None of another. It counts as used.
     cdef Entry use(self, bytes key)
@@ -42,6 +44,8 @@ cdef class FactCache:
     # The commit is applied.
     cdef int settle(self, Entry entry, uint64_t seq) except -1
 
+    cdef PyObject *_find(self, bytes key) except? NULL
+    cdef dict _part(self, bytes key)
     cdef Entry _entry(self, bytes key)
     cdef int _keep(self, Entry entry, fact) except -1
     cdef int _forget(self, Entry entry) except -1

@@ -1,6 +1,6 @@
 """Facts by key: what the sequencer knows of rows, in applied state and with the commits on their way."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 from typing_extensions import disjoint_base
@@ -25,9 +25,15 @@ class FactCache:
     def pending_count(self) -> int:
         """How many rows are sequenced and not yet applied."""
     @property
-    def hits(self) -> int: ...
+    def hits(self) -> int:
+        """How many writes found all the rows they need."""
     @property
     def misses(self) -> int: ...
+    @property
+    def compact(self) -> Callable[[Any], Any] | None:
+        """What makes a smaller form of a row that is learnt, if there is one; None: they are kept as they are."""
+    @compact.setter
+    def compact(self, compact: Callable[[Any], Any] | None, /) -> None: ...
     def __new__(cls, count_max: int) -> FactCache: ...
     def __len__(self) -> int:
         """Return how many rows of applied state are at hand."""

@@ -22,6 +22,8 @@ class PlainPuts(HotKind):
 
         new_head: makes a StateHead of its fields; policies: say how much history a record keeps.
         """
+    def compact(self, fact: object) -> object:
+        """Return a head in the form that takes least memory, and any other fact as it is."""
 
 @final
 class HotPuts(PlainPuts):

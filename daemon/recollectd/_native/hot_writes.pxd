@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from recollectd._native.facts cimport Entry, FactCache
-from recollectd._native.intake cimport Intake
+from recollectd._native.hot_waiting cimport Flights, WaitingLane
 from recollectd._native.session cimport Outcome, Session
 from recollectd_hot_commit cimport hot_author, hot_desk, hot_request, hot_write
 
@@ -29,6 +29,7 @@ cdef class HotWrites:
     cdef const hot_desk *_desk
     cdef public object ways
     cdef FactCache _facts
+    cdef Flights _flights
     cdef object _sequencer, _ranges
     cdef dict _sessions, _underway, _changed
     cdef set _sessions_dirty
@@ -39,28 +40,24 @@ cdef class HotWrites:
     cdef uint64_t _now_us  # 0: not looked up in this turn
     cdef double _began
     cdef int64_t _room_bytes
-    cdef readonly int64_t bytes_in_flight, taken_bytes
+    cdef readonly int64_t taken_bytes
     cdef double _slow_s, _slowest_s, _ended
 
     cdef bint _begin_turn(self) except -1
     cdef Session _session(self, HotLane lane)
     cdef int _note_range(self, bytes key, uint64_t text_at, uint64_t seq) except -1
 
-cdef class HotLane:
+cdef class HotLane(WaitingLane):
     cdef HotWrites writes
-    cdef object connection, otherwise, lane, waiting
-    cdef Intake intake
+    cdef object lane, waiting
     cdef dict tickets, by_key, readings, walks
     cdef bytes session_id, principal
     cdef bint dirty
-    cdef int64_t requests_max, bytes_max
-    cdef readonly int64_t requests_in_flight, bytes_in_flight
 
-    cdef bint _take(self, bytes frame) except -1
-    cdef HotWrite _one(self, HotKind kind, hot_write *header, int64_t size)
-    cdef HotWrite _several(self, HotKind kind, hot_write *header, int64_t size)
+    cdef HotKind _kind(self, bytes frame)
+    cdef HotWrite _one(self, HotKind kind, hot_write *header, bytes frame, bint may_wait)
+    cdef HotWrite _several(self, HotKind kind, hot_write *header, bytes frame, bint may_wait)
     cdef bint _may_begin(self, hot_write *header, int64_t size) except -1
-    cdef bint _has_room(self, int64_t size) except -1
     cdef bint _is_new(self, hot_write *write) except -1
     cdef HotWrite _make(self, HotKind kind, before, hot_write *write)
     cdef int _enter(self, HotWrite write) except -1

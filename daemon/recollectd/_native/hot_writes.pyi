@@ -1,12 +1,13 @@
 """The short way of plain writes: from a frame's bytes to a commit that waits for the journal."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, final, type_check_only
 
 from typing_extensions import disjoint_base
 
 from recollectd._native.hot_reads import HotReads
+from recollectd._native.hot_waiting import WaitingLane
 
 @type_check_only
 class Ways(Protocol):
@@ -24,6 +25,8 @@ class Ways(Protocol):
     time: Callable[[], float]
     room_bytes: Callable[[], int]
     wake: Callable[[], None]
+    @property
+    def fetch(self) -> Callable[[Sequence[bytes], Callable[[], None]], None]: ...
     @property
     def call_soon(self) -> Callable[[Callable[[], None]], object]: ...
     def note_slow(self, elapsed_s: float, /) -> None:
@@ -60,13 +63,9 @@ class HotWrites:
         """Send the replies that `finish` has queued; call after the last of some."""
 
 @final
-class HotLane:
-    """One connection's writes: requests and bytes that are on their way."""
+class HotLane(WaitingLane):
+    """One connection's writes."""
 
-    @property
-    def requests_in_flight(self) -> int: ...
-    @property
-    def bytes_in_flight(self) -> int: ...
     def welcome(
         self, lane: Any, intake: Any, session_id: bytes, principal: str, requests_max: int, bytes_max: int
     ) -> None:

@@ -174,15 +174,17 @@ class ServerOptions(Section, frozen=True):
     head_cache_count: Annotated[
         int,
         option(
-            "Heads of records (version, times, tail) kept in memory, so that a write need not read first.",
+            "Heads of records (version, times, tail) kept in memory, so that a write need not read first. 0: from the "
+            "machine's memory.",
             unit="heads",
             ge=0,
             le=1_000_000_000,
-            raising="Writes to that many recently used records skip a read; about 300 bytes of memory each.",
-            lowering="Writes to other records wait for a read from the records first.",
-            unsure="the number of records that are written again and again.",
+            raising="Writes to that many recently used records skip a read; about 320 bytes of memory each, taken as "
+            "they come.",
+            lowering="Writes to other records wait for a read from the records first, at some twice the cost.",
+            unsure="leave it: 3 to 8 % of the memory the daemon may use.",
         ),
-    ] = 200_000
+    ] = 0
     value_cache_bytes: Annotated[
         int,
         option(

@@ -103,7 +103,7 @@ class Daemon:
         self.sequencer = Sequencer(
             last_seq=self.journal.last_seq,
             last_time=self.journal.last_time,
-            facts=FactCache(config.server.head_cache_count),
+            facts=FactCache(config.server.head_cache_count or size(read_topology()).head_cache_count),
             policies=policies,
             shard_labels=self._store.folder.store.shard_labels,
         )

@@ -78,6 +78,7 @@ class HotWays:
         self.ready: deque[Pending] = committer.ready
         self.wake = committer.wake
         self.room_bytes = writes.room_bytes
+        self.fetch = writes.fetch
         self.now = clock.now
         self.time = loop.time
         self.call_soon = loop.call_soon
@@ -133,8 +134,10 @@ class HotPath:
         if not self._native or self.reads is None:
             return
         time_us_max = limits.TIME_US_MAX
+        puts = hot_puts.HotPuts(StateHead, ways.sequencer.policies)
+        ways.sequencer.facts.compact = puts.compact
         kinds: dict[int, hot_writes.HotKind] = {
-            hot_puts.STATE_PUT: hot_puts.HotPuts(StateHead, ways.sequencer.policies),
+            hot_puts.STATE_PUT: puts,
             hot_puts.STATE_PUT_MANY: hot_puts.HotPutsOfMany(StateHead, ways.sequencer.policies),
             hot_appends.LOG_APPEND: hot_appends.HotAppends(hot_appends.LOG_APPEND, time_us_max, LogHead),
             hot_appends.CONVERSATION_APPEND: hot_appends.HotAppends(

@@ -12,6 +12,7 @@ from recollectd.memory.state.events import decode_head
 from recollectd.protocol.errors import ERROR_BY_CODE
 from recollectd.protocol.messages.fields import Kind
 from recollectd.server.reads import JobView
+from recollectd.sizing import HEAD_BYTES
 from recollectd.storage.keyspace import Family, after_prefix, split_record_key
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def status_of(daemon: Daemon) -> dict[str, Any]:
             "disk_free_bytes": daemon.disk.free_bytes,
         },
         "caches": {
-            "heads": {"count": len(facts), **_hits(facts.hits, facts.misses)},
+            "heads": {"count": len(facts), "bytes": len(facts) * HEAD_BYTES, **_hits(facts.hits, facts.misses)},
             "values": daemon.hot.status(),
         },
         "freezes": _freezes(daemon.freezes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from recollectd.memory import facts
@@ -62,8 +63,9 @@ class WriteRouter:
         self._sessions_max = sessions_max
         self._refuse = refuse
         self.underway: dict[bytes, Underway] = {}
-        self._fetching: dict[bytes, list[Ticket]] = {}
+        self._fetching: dict[bytes, list[Callable[[errors.RecollectdError | None], None]]] = {}
         self._wanted: list[bytes] = []
+        self._fetch_scheduled = False
         self.stopping = False
 
     def submit(self, ticket: Ticket) -> None:
@@ -226,30 +228,61 @@ class WriteRouter:
         self._unpin(ticket)
         ticket.pinned = tuple(needs)
         for key in dict.fromkeys(needs):
-            if known.knows(key):
-                continue
-            ticket.waits += 1
-            waiting = self._fetching.get(key)
-            if waiting is None:
-                self._fetching[key] = [ticket]
-                if not self._wanted:
-                    self._loop.call_soon(self._fetch)
-                self._wanted.append(key)
-            else:
-                waiting.append(ticket)
+            if not known.knows(key):
+                ticket.waits += 1
+                self._ask(key, partial(self._came, ticket))
+                self._schedule_fetch()
+
+    def _came(self, ticket: Ticket, error: errors.RecollectdError | None) -> None:
+        if error is not None:
+            ticket.failed = error  # what cannot be read cannot be written over
+        self._waited(ticket)
+
+    def fetch(self, keys: Sequence[bytes], told: Callable[[], None]) -> None:
+        """Fetch rows that somebody has pinned, and call back; one that cannot be read is not known then."""
+        left = 1
+
+        def came(error: errors.RecollectdError | None) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                told()
+
+        for key in keys:
+            if not self._sequencer.facts.knows(key):
+                left += 1
+                self._ask(key, came)
+        self._fetch()
+        if left == 1:
+            self._loop.call_soon(came, None)
+        else:
+            left -= 1
+
+    def _ask(self, key: bytes, came: Callable[[errors.RecollectdError | None], None]) -> None:
+        waiting = self._fetching.get(key)
+        if waiting is None:
+            self._fetching[key] = [came]
+            self._wanted.append(key)
+        else:
+            waiting.append(came)
+
+    def _schedule_fetch(self) -> None:
+        if self._wanted and not self._fetch_scheduled:
+            self._fetch_scheduled = True
+            self._loop.call_soon(self._fetch)
 
     def _fetch(self) -> None:
-        wanted, self._wanted = self._wanted, []
-        self._reads.submit(Read(lambda view: facts.load(wanted), lambda position, rows: self._learnt(wanted, rows)))
+        wanted, self._wanted, self._fetch_scheduled = self._wanted, [], False
+        if wanted:
+            read = Read(lambda view: facts.load(wanted), lambda position, rows: self._learnt(wanted, rows))
+            self._reads.submit(read)
 
     def _learnt(self, wanted: list[bytes], rows: dict[bytes, Any] | Failed) -> None:
+        failed = rows.error if isinstance(rows, Failed) else None
         if not isinstance(rows, Failed):
             self._sequencer.facts.learn(rows)
-        for key in wanted:
-            for ticket in self._fetching.pop(key):
-                if isinstance(rows, Failed):
-                    ticket.failed = rows.error  # what cannot be read cannot be written over
-                self._waited(ticket)
+        for came in [came for key in wanted for came in self._fetching.pop(key)]:
+            came(failed)
 
     def _prepare(self, ticket: Ticket) -> None:
         """Let a write read what it needs, once what is on its way to those records is applied."""
