@@ -5,7 +5,10 @@ caller's."""
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from recollectd._native.facts cimport Maker
 from recollectd._native.hot_writes cimport HotKind, HotWrite, HotWrites, row_key
+from recollectd._native.value_cache cimport ValueCache, cache_bounds, cache_item
 from recollectd_hot_commit cimport (
     CACHE_KEY_BYTES_MAX, HOT_AROUND_BYTES_MAX, HOT_CONTENT_BYTES_MAX, HOT_FAMILY_ENTRIES, HOT_FAMILY_HEADS,
     HOT_FAMILY_INDEX, HOT_ROW_DELETE, HOT_ROW_PUT, c_cache, hot_author, hot_desk, hot_limits, hot_request,
@@ -19,6 +22,7 @@ cdef extern from "recollectd_hot_append.h" nogil:
         C_CONVERSATION_APPEND "HOT_CONVERSATION_APPEND"
         C_LOG_APPEND "HOT_LOG_APPEND"
         HOT_INDEX_MESSAGE_ID
+        HOT_ITEMS_MAX
         HOT_MESSAGE_ID_BYTES_MAX
         HOT_RANDOM_BYTES
 
@@ -49,13 +53,32 @@ cdef extern from "recollectd_hot_append.h" nogil:
 LOG_APPEND = C_LOG_APPEND
 CONVERSATION_APPEND = C_CONVERSATION_APPEND
 
-# What is in them is done with before the next frame's turn.
-cdef hot_append REQUEST
-cdef uint8_t SCRATCH[HOT_CONTENT_BYTES_MAX + 2 * HOT_AROUND_BYTES_MAX]
-
 cdef enum:
     METADATA_BYTES_MAX = 8192
     SECOND_US = 1000000
+    SHOWN_AROUND_BYTES_MAX = 32  # of an item, in the value cache
+    STORED_AT_BYTES = 8  # before an item of a log, in its row
+    DRAWN_BYTES = 4096  # a call of the kernel for each append would cost more than the rest of its id
+
+# What is in them is done with before the next frame's turn, or the next commit's.
+cdef hot_append REQUEST
+cdef uint8_t SCRATCH[HOT_CONTENT_BYTES_MAX + 2 * HOT_AROUND_BYTES_MAX]
+cdef uint8_t SHOWN[HOT_CONTENT_BYTES_MAX + 2 * HOT_AROUND_BYTES_MAX + HOT_ITEMS_MAX * SHOWN_AROUND_BYTES_MAX]
+
+
+# Heads that were appended to on the short way, which are again and again.
+@cython.final
+@cython.no_gc
+cdef class HotLogHead(Maker):
+    cdef hot_log_head head  # its metadata lies in `encoded`
+    cdef object new_head, metadata
+    cdef bytes encoded
+
+    cdef object make(self):
+        cdef hot_log_head *head = &self.head
+        parts = (head.first, head.next, head.revision, head.incarnation, head.rewritten, head.created_at,
+                 head.updated_at, head.largest)
+        return self.new_head(*parts, self.metadata, bool(head.named)) if head.conversation else self.new_head(*parts)
 
 
 @cython.final
@@ -64,58 +87,93 @@ cdef class HotAppends(HotKind):
     cdef uint32_t _tag
     cdef uint64_t _time_us_max
     cdef object _new_head, _new_place, _last_use_key
+    cdef bytes _drawn  # randomness for the ids of messages
+    cdef Py_ssize_t _drawn_at
 
     def __cinit__(self, uint32_t tag, uint64_t time_us_max, new_head, new_place=None, last_use_key=None):
         self._tag = tag
         self._time_us_max = time_us_max
         self._new_head, self._new_place, self._last_use_key = new_head, new_place, last_use_key
+        self._drawn = b""
         self.subject = &REQUEST.request
 
     cdef bint read(self, const uint8_t *frame, uint64_t frame_bytes, const hot_desk *desk):
         return hot_read_append(&REQUEST, self._tag, frame, frame_bytes, desk.cache, &desk.limits, self._time_us_max)
 
-    cdef HotWrite make(self, before, HotWrites writes, uint64_t seq, uint64_t time, hot_author *author):
-        cdef HotAppend append
-        cdef hot_log_head head
-        cdef uint64_t first = 0, previous_second = 0
-        cdef bytes metadata = b"\xc0", drawn
-        cdef const uint8_t *random = NULL
-        head.conversation, head.named = self._new_place is not None, False
+    cdef HotLogHead _known(self, before):
+        """Return a head that was made elsewhere in the form of the short way; None where it is not for it."""
+        cdef HotLogHead known = HotLogHead.__new__(HotLogHead)
+        cdef hot_log_head *head = &known.head
+        head.first, head.next, head.created_at = before.first, before.next, before.created_at
+        head.incarnation, head.rewritten = before.incarnation, before.rewritten
+        head.updated_at, head.largest = before.updated_at, before.largest
+        if self._new_place is not None:
+            known.metadata, head.named = before.metadata, before.named
+            known.encoded = b"\xc0" if before.metadata is None else bytes(before.metadata)
+            if PyBytes_GET_SIZE(known.encoded) > METADATA_BYTES_MAX:
+                return None
+        return known
+
+    cdef HotLogHead _next(self, before, uint64_t seq, uint64_t time):
+        """Return what the head will be; None: the ordinary way."""
+        cdef HotLogHead after = HotLogHead.__new__(HotLogHead), last
+        cdef hot_log_head *head = &after.head
+        if before is None:
+            if self._new_place is not None:
+                return None
+            head.first = head.next = head.largest = 0
+            head.incarnation = head.rewritten = seq
+            head.created_at = time
+            head.named = False
+        else:
+            last = <HotLogHead>before if isinstance(before, HotLogHead) else self._known(before)
+            if last is None:
+                return None
+            head[0] = last.head
+            after.metadata, after.encoded = last.metadata, last.encoded
+        after.new_head, head.conversation = self._new_head, self._new_place is not None
         head.metadata, head.metadata_bytes = NULL, 0
         if head.conversation:
-            if before is None:
-                return None
-            if before.metadata is not None:
-                metadata = bytes(before.metadata)
-                if PyBytes_GET_SIZE(metadata) > METADATA_BYTES_MAX:
-                    return None
-            drawn = os.urandom(HOT_RANDOM_BYTES)  # one draw for all, as the other route makes it
-            random = <const uint8_t *>PyBytes_AS_STRING(drawn)
-            previous_second = <uint64_t>before.updated_at // SECOND_US
-            head.named = before.named
-            head.metadata = <const uint8_t *>PyBytes_AS_STRING(metadata)
-            head.metadata_bytes = PyBytes_GET_SIZE(metadata)
-        head.first, head.largest, head.created_at = 0, REQUEST.largest, time
-        head.incarnation = head.rewritten = seq
-        if before is not None:
-            first, head.first, head.created_at = before.next, before.first, before.created_at
-            head.incarnation, head.rewritten = before.incarnation, before.rewritten
-            head.largest = max(head.largest, <uint64_t>before.largest)
-        head.next, head.revision, head.updated_at = first + REQUEST.count, seq, time
+            head.metadata = <const uint8_t *>PyBytes_AS_STRING(after.encoded)
+            head.metadata_bytes = PyBytes_GET_SIZE(after.encoded)
+        head.next, head.revision, head.updated_at = head.next + REQUEST.count, seq, time
+        head.largest = max(head.largest, REQUEST.largest)
+        return after
+
+    cdef uint64_t _updated_at(self, before) except? 0:
+        return (<HotLogHead>before).head.updated_at if isinstance(before, HotLogHead) else before.updated_at
+
+    cdef const uint8_t *_random(self) except? NULL:
+        """Return HOT_RANDOM_BYTES that nobody else gets."""
+        if self._drawn_at + HOT_RANDOM_BYTES > PyBytes_GET_SIZE(self._drawn):
+            self._drawn, self._drawn_at = os.urandom(DRAWN_BYTES), 0
+        self._drawn_at += HOT_RANDOM_BYTES
+        return <const uint8_t *>PyBytes_AS_STRING(self._drawn) + self._drawn_at - HOT_RANDOM_BYTES
+
+    cdef HotWrite make(self, before, HotWrites writes, uint64_t seq, uint64_t time, hot_author *author):
+        cdef HotAppend append
+        cdef HotLogHead after = self._next(before, seq, time)
+        cdef hot_log_head *head
+        cdef uint64_t first, previous_second = 0
+        cdef const uint8_t *random = NULL
+        if after is None:
+            return None
+        head = &after.head
+        first = head.next - REQUEST.count
+        if head.conversation:
+            random = self._random()  # one draw for all messages, as the other route makes it
+            previous_second = self._updated_at(before) // SECOND_US
         append = HotAppend.__new__(HotAppend)
-        append._at = hot_write_append(SCRATCH, time, &REQUEST, author, &head, first, random, previous_second)
+        append._at = hot_write_append(SCRATCH, time, &REQUEST, author, head, first, random, previous_second)
         append.payload = PyBytes_FromStringAndSize(<char *>SCRATCH, append._at.bytes)
         append.reply_at, append.reply_bytes = append._at.reply_at, append._at.reply_bytes
-        append._bounds, append._first, append._count = (head.first, head.next), first, REQUEST.count
-        append._conversation = head.conversation
-        parts = (head.first, head.next, seq, head.incarnation, head.rewritten, head.created_at, time, head.largest)
+        append.more_rows = REQUEST.count - 1
+        append._first_kept, append._first, append._count = head.first, first, REQUEST.count
+        append._conversation, append._head = head.conversation, after
         if head.conversation:
-            append._head = self._new_head(*parts, before.metadata, before.named)
             append._more = self._places(head.incarnation, first, time, random)
             if time // SECOND_US != previous_second:
                 append._last_use_key, append._previous_second = self._last_use_key, previous_second
-        else:
-            append._head = self._new_head(*parts)
         return append
 
     cdef list _places(self, uint64_t incarnation, uint64_t first, uint64_t time, const uint8_t *random):
@@ -138,56 +196,47 @@ cdef class HotAppends(HotKind):
 @cython.final
 cdef class HotAppend(HotWrite):
     cdef hot_append_commit _at
-    cdef tuple _bounds
     cdef object _last_use_key
-    cdef uint64_t _first, _count, _previous_second
+    cdef uint64_t _first_kept, _first, _count, _previous_second
     cdef bint _conversation
-
-    cdef list _items(self):
-        """Return the items or entries as they are in the journal entry."""
-        cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(self.payload)
-        cdef const uint8_t *end = at + PyBytes_GET_SIZE(self.payload)
-        cdef uint64_t index, count
-        cdef list items = []
-        at += self._at.items_at
-        for index in range(self._count):
-            count = hot_value_bytes(at, end)
-            items.append(PyBytes_FromStringAndSize(<char *>at, count))
-            at += count
-        return items
 
     def add_rows(self, list rows not None):
         """Add the rows of logs.events.apply_appended or conversations.events.apply_messages_appended."""
         cdef uint8_t path[2 * CACHE_KEY_BYTES_MAX + 16]
-        cdef uint64_t path_bytes = self.path(path), position = self._first
-        cdef uint64_t stored_at = self.time
-        rows.append((HOT_ROW_PUT, HOT_FAMILY_HEADS, self.key, self.part(self._at.head_at, self._at.head_bytes)))
-        for item in self._items():
-            if not self._conversation:
-                item = PyBytes_FromStringAndSize(<char *>&stored_at, 8) + <bytes>item
-            rows.append((HOT_ROW_PUT, HOT_FAMILY_ENTRIES, row_key(path, path_bytes, position), item))
-            position += 1
+        cdef uint64_t path_bytes = self.path(path), position, count
+        cdef uint64_t before_bytes = 0 if self._conversation else STORED_AT_BYTES
+        cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(self.payload) + self._at.items_at
+        cdef const uint8_t *end = <const uint8_t *>PyBytes_AS_STRING(self.payload) + PyBytes_GET_SIZE(self.payload)
+        cdef bytes row
+        if not self.superseded:
+            rows.append((HOT_ROW_PUT, HOT_FAMILY_HEADS, self.key, self.part(self._at.head_at, self._at.head_bytes)))
+        for position in range(self._first, self._first + self._count):
+            count = hot_value_bytes(at, end)
+            row = PyBytes_FromStringAndSize(NULL, before_bytes + count)
+            memcpy(PyBytes_AS_STRING(row), &self.time, before_bytes)
+            memcpy(PyBytes_AS_STRING(row) + before_bytes, at, count)
+            rows.append((HOT_ROW_PUT, HOT_FAMILY_ENTRIES, row_key(path, path_bytes, position), row))
+            at += count
         if self._last_use_key is not None:
             before, now = self._previous_second, self.time // SECOND_US
             rows.append((HOT_ROW_DELETE, HOT_FAMILY_INDEX, self._last_use_key(self.key, before), b""))
             rows.append((HOT_ROW_PUT, HOT_FAMILY_INDEX, self._last_use_key(self.key, now), b""))
 
-    def follow(self, cache):
+    def follow(self, ValueCache cache not None):
         """Tell the value cache what logs.caching or conversations.caching tell it."""
-        cdef bytes item, shown
-        cdef uint64_t position = self._first, count
-        cdef uint8_t *start
-        cdef list items = []
-        for item in self._items():
-            shown = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(item) + 32)
-            start = <uint8_t *>PyBytes_AS_STRING(shown)
+        cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(self.payload) + self._at.items_at
+        cdef const uint8_t *end = <const uint8_t *>PyBytes_AS_STRING(self.payload) + PyBytes_GET_SIZE(self.payload)
+        cdef cache_item items[HOT_ITEMS_MAX]  # a tail has room for more
+        cdef uint8_t *to = SHOWN
+        cdef uint64_t index, count
+        for index in range(self._count):
+            count = hot_value_bytes(at, end)
+            items[index].bytes = to
             if self._conversation:
-                count = hot_write_message(start, position, <const uint8_t *>PyBytes_AS_STRING(item),
-                                          PyBytes_GET_SIZE(item))
+                to += hot_write_message(to, self._first + index, at, count)
             else:
-                count = hot_write_log_item(start, position, self.time, <const uint8_t *>PyBytes_AS_STRING(item),
-                                           PyBytes_GET_SIZE(item)) - start
-            items.append(shown[:count])
-            position += 1
-        kept = items[max(0, len(items) - <Py_ssize_t>cache.tail_items_max):]
-        cache.append(self.seq, self.key, self._bounds[0], self._bounds[1], self.seq, self._first, tuple(kept))
+                to = hot_write_log_item(to, self._first + index, self.time, at, count)
+            items[index].length = <uint32_t>(to - items[index].bytes)
+            at += count
+        cache.append_items(self.seq, self.key, cache_bounds(self._first_kept, self._first + self._count, self.seq),
+                           self._first, items, <uint32_t>self._count)

@@ -234,7 +234,8 @@ cdef int add_put_rows(list rows, HotWrite write, bytes key, hot_head *head, hot_
     cdef bytes row = PyBytes_FromStringAndSize(NULL, HOT_VERSION_ROW_BYTES + written.value_bytes)
     hot_write_version(<uint8_t *>PyBytes_AS_STRING(row), head,
                       <const uint8_t *>PyBytes_AS_STRING(write.payload) + written.value_at, written.value_bytes)
-    rows.append((HOT_ROW_PUT, HOT_FAMILY_HEADS, key, write.part(written.head_at, written.head_bytes)))
+    if not write.superseded:
+        rows.append((HOT_ROW_PUT, HOT_FAMILY_HEADS, key, write.part(written.head_at, written.head_bytes)))
     rows.append((HOT_ROW_PUT, HOT_FAMILY_VALUES, row_key(path, path_bytes, head.version), row))
     if previous_first == 0 or previous_first >= head.first_version:
         return 0

@@ -21,6 +21,9 @@ from recollectd_hot_commit cimport (
     hot_write_row_number,
 )
 
+from operator import attrgetter
+
+KEY_OF = attrgetter("key")
 # A message on the short way begins with the head of an array of 3 to 15 fields and a tag of one byte.
 cdef enum:
     FIELDS_MIN = 0x93
@@ -80,6 +83,23 @@ cdef class HotWrites:
         self.ways.call_soon(self.end_turn)
         self.ways.wake()
         return True
+
+    def take_rows(self, to_apply, list items not None, list rows not None, Py_ssize_t rows_max):
+        cdef list run = []
+        cdef Py_ssize_t room = rows_max - len(rows)
+        cdef HotWrite write, before = None
+        while room > 0 and to_apply and isinstance(to_apply[0], HotWrite) and (<HotWrite>to_apply[0])._keys is None:
+            write = to_apply.popleft()
+            run.append(write)
+            room -= 2 + write.more_rows
+        items.extend(run)
+        run.sort(key=KEY_OF)  # those of one record stay in their order
+        for write in reversed(run):
+            write.superseded = before is not None and before.key == write.key
+            before = write
+        for write in run:
+            write.add_rows(rows)
+        return len(run)
 
     def end_turn(self):
         self._now_us = 0

@@ -24,15 +24,6 @@ cdef extern from "recollectd_cache_tails.h" nogil:
     uint64_t C_BYTES_MAX "CACHE_BYTES_MAX"
     uint64_t C_BYTES_MIN "CACHE_BYTES_MIN"
 
-    ctypedef struct cache_item:
-        const uint8_t *bytes
-        uint32_t length
-
-    ctypedef struct cache_bounds:
-        uint64_t first
-        uint64_t next
-        uint64_t revision
-
     c_cache *cache_open(uint64_t bytes_max, uint64_t seed)
     void cache_close(c_cache *cache)
     cache_key cache_key_for(const c_cache *cache, const uint8_t *bytes, uint32_t length)
@@ -122,10 +113,14 @@ cdef class ValueCache:
     def append(self, uint64_t seq, bytes key not None, uint64_t first, uint64_t next, uint64_t revision,
                uint64_t position, tuple items not None):
         cdef cache_item newest[C_TAIL_ITEMS_MAX]
+        self.append_items(seq, key, cache_bounds(first, next, revision), position, newest, newest_of(items, newest))
+
+    cdef int append_items(self, uint64_t seq, bytes key, cache_bounds bounds, uint64_t position,
+                          const cache_item *items, uint32_t count) except -1:
         cdef cache_key at = key_of(self.cache, key)
-        cdef uint32_t count = newest_of(items, newest)
         cache_changed(self.cache, at, seq)
-        cache_tail_append(self.cache, at, cache_bounds(first, next, revision), position, newest, count)
+        cache_tail_append(self.cache, at, bounds, position, items, count)
+        return 0
 
     def cut(self, uint64_t seq, bytes key not None, uint64_t first, uint64_t next, uint64_t revision):
         cdef cache_key at = key_of(self.cache, key)

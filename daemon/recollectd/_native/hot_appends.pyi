@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, final
 
+from recollectd._native.facts import Maker
 from recollectd._native.hot_writes import HotKind, HotWrite
 from recollectd._native.value_cache import ValueCache
 
@@ -27,6 +28,10 @@ class HotAppends(HotKind):
         tag: of the request; time_us_max: the latest time a message may have; new_head: makes a head of its fields.
         new_place, last_use_key: of conversations; None for logs.
         """
+
+@final
+class HotLogHead(Maker):
+    """A head as the next append needs it."""
 
 @final
 class HotAppend(HotWrite):

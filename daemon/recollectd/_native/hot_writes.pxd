@@ -80,6 +80,8 @@ cdef class HotWrite:
     cdef uint64_t number, floor
     cdef uint64_t reply_at, reply_bytes
     cdef uint32_t text_at, request_id
+    cdef uint32_t more_rows  # beside a head and one other
+    cdef bint superseded  # a later commit, applied in the same step, writes its record's head
     cdef int64_t size
     cdef double began
 

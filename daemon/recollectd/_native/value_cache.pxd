@@ -1,6 +1,6 @@
 """The class of value_cache.pyx, for the short way of writes."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef extern from "recollectd_cache_tails.h" nogil:
     ctypedef struct cache_accounts:
@@ -29,6 +29,15 @@ cdef extern from "recollectd_cache_tails.h" nogil:
         uint64_t revision
         int sliding
 
+    ctypedef struct cache_item:
+        const uint8_t *bytes
+        uint32_t length
+
+    ctypedef struct cache_bounds:
+        uint64_t first
+        uint64_t next
+        uint64_t revision
+
 cdef class ValueCache:
     cdef c_cache *cache
     cdef readonly uint64_t bytes_max
@@ -37,4 +46,7 @@ cdef class ValueCache:
     # As `put`, of bytes that lie anywhere.
     cdef int put_bytes(self, uint64_t seq, bytes key, const uint8_t *value, uint64_t value_bytes,
                        cache_head head) except -1
+    # As `append`, of items that lie anywhere, the last of them at most as many as a tail holds.
+    cdef int append_items(self, uint64_t seq, bytes key, cache_bounds bounds, uint64_t position,
+                          const cache_item *items, uint32_t count) except -1
     cdef object _put(self, cache_key key, value, cache_head head)

@@ -246,6 +246,8 @@ class Committer:
         items: list[Pending] = []
         writes: list[Write] = []
         while self._to_apply and len(writes) < _STEP_WRITES:
+            if self.hot is not None and self.hot.take_rows(self._to_apply, items, writes, _STEP_WRITES):
+                continue
             item = self._to_apply.popleft()
             items.append(item)
             item.add_rows(writes)

@@ -279,7 +279,8 @@ def _ask_values(namespace: tuple[str, ...], wanted: list[str], default: Any, fou
         found.extend(values)
         return _ask_values(namespace, rest, default, found) if rest else found
 
-    return Call(messages.StateGetValues(namespace, tuple(wanted[: limits.OPERATIONS_PER_FRAME_MAX])), add)
+    asked = wanted if len(wanted) <= limits.OPERATIONS_PER_FRAME_MAX else wanted[: limits.OPERATIONS_PER_FRAME_MAX]
+    return Call(messages.StateGetValues(namespace, tuple(asked)), add)
 
 
 def _values(reply: messages.StateValues | messages.StateRecords, default: Any) -> list[Any]:
