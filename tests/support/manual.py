@@ -142,6 +142,8 @@ class ManualPool(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self.jobs.clear()
 
+    close = shutdown  # as the threads that read are ended
+
 
 class ManualJournal:
     """A journal in memory. While `held`, batches wait in the file's queue until `write` and `sync` are called."""

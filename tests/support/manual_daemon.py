@@ -107,8 +107,8 @@ class ManualDaemon:
         )
         self._begun_s = self.loop.time()
         self._skew_us = START_US
-        for module in (daemon, reads, chores):
-            monkeypatch.setattr(module, "ThreadPoolExecutor", ManualPool)
+        for module, threads in ((daemon, "ThreadPoolExecutor"), (reads, "Workers"), (chores, "ThreadPoolExecutor")):
+            monkeypatch.setattr(module, threads, ManualPool)
         clock = partial(Clock, wall_us=lambda: self.wall_us, steady_us=self._steady_us)
         monkeypatch.setattr(daemon, "Clock", clock)
         folder = SimpleNamespace(store_id=STORE_ID, store=SimpleNamespace(shard_labels=config.shards.labels))
@@ -133,7 +133,7 @@ class ManualDaemon:
     @property
     def read_pool(self) -> ManualPool:
         """The threads that read."""
-        return cast(Any, self.daemon)._reads._pool  # type: ignore[no-any-return]
+        return cast(Any, self.daemon)._reads._workers  # type: ignore[no-any-return]
 
     @property
     def watch_pool(self) -> ManualPool:
