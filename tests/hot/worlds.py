@@ -61,9 +61,14 @@ class Client:
         self._writes: list[Frame] = []
 
     @property
+    def hung_up(self) -> bool:
+        """Whether its last connection has ended."""
+        return self.peers[-1].transport.is_closing()
+
+    @property
     def peer(self) -> Peer:
         """Its connection: a new one when the last one has ended."""
-        if self.peers[-1].transport.is_closing():
+        if self.hung_up:
             self.peers.append(self._manual.connect(self.peers[0].welcome.session_id))
             self.write_ids.append(set())
         return self.peers[-1]
@@ -159,6 +164,9 @@ class World:
     def _speak(self, step: Feed) -> None:
         if self._speaker is None or not self.manual.journal.held:
             self._speaker = self.clients[step.peer]
+        if self._speaker.hung_up and self.manual.journal.held:
+            # What waits from its last connection and what it sends on the next have no order between them.
+            self._let_happen("sync", 0.0)
         self._speaker.feed(step)
 
     def _let_happen(self, what: str, amount: float) -> None:
