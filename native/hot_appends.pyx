@@ -7,7 +7,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from recollectd._native.facts cimport Maker
-from recollectd._native.hot_writes cimport HotKind, HotWrite, HotWrites, row_key
+from recollectd._native.hot_steps cimport row_key
+from recollectd._native.hot_writes cimport HotKind, HotWrite, HotWrites
 from recollectd._native.value_cache cimport ValueCache, cache_bounds, cache_item
 from recollectd_hot_commit cimport (
     CACHE_KEY_BYTES_MAX, HOT_AROUND_BYTES_MAX, HOT_CONTENT_BYTES_MAX, HOT_FAMILY_ENTRIES, HOT_FAMILY_HEADS,

@@ -2,8 +2,8 @@
 """The short way of plain writes: from a frame's bytes to a commit that waits for the journal.
 
 A write goes this way when nothing about it needs more than a look: its record's head is at hand or soon will be
-(hot_waiting.pyx), its session knows it for new, nothing in its lane waits. Every other write, and every one in doubt, goes the ordinary way through
-recollectd/server/writes.py. Both ways share everything that is true about writes on their way: the sequencer's order
+(hot_waiting.pyx), its session knows it for new, nothing in its lane waits. Every other write, and every one in doubt,
+goes the ordinary way through recollectd/server/writes.py. Both ways share everything that is true about writes on their way: the sequencer's order
 and facts, the sessions, the lanes, the committer's queue. So they mix in any order.
 
 Lives on the event loop. What must be looked up once in a turn of the loop (time, room) is looked up by the first write.
@@ -18,12 +18,8 @@ from recollectd._native.hot_waiting cimport Flights
 from recollectd._native.session cimport Session, new_outcome
 from recollectd_hot_commit cimport (
     HOT_REQUEST_HEADER_BYTES, HOT_TAGS, hot_author, hot_desk, hot_floor, hot_read_write, hot_write, hot_write_path,
-    hot_write_row_number,
 )
 
-from operator import attrgetter
-
-KEY_OF = attrgetter("key")
 # A message on the short way begins with the head of an array of 3 to 15 fields and a tag of one byte.
 cdef enum:
     FIELDS_MIN = 0x93
@@ -83,23 +79,6 @@ cdef class HotWrites:
         self.ways.call_soon(self.end_turn)
         self.ways.wake()
         return True
-
-    def take_rows(self, to_apply, list items not None, list rows not None, Py_ssize_t rows_max):
-        cdef list run = []
-        cdef Py_ssize_t room = rows_max - len(rows)
-        cdef HotWrite write, before = None
-        while room > 0 and to_apply and isinstance(to_apply[0], HotWrite) and (<HotWrite>to_apply[0])._keys is None:
-            write = to_apply.popleft()
-            run.append(write)
-            room -= 2 + write.more_rows
-        items.extend(run)
-        run.sort(key=KEY_OF)  # those of one record stay in their order
-        for write in reversed(run):
-            write.superseded = before is not None and before.key == write.key
-            before = write
-        for write in run:
-            write.add_rows(rows)
-        return len(run)
 
     def end_turn(self):
         self._now_us = 0
@@ -413,8 +392,3 @@ cdef class HotWrite:
         if self._waiters is None:
             self._waiters = []
         return self._waiters
-
-
-cdef bytes row_key(uint8_t *path, uint64_t path_bytes, uint64_t number):
-    hot_write_row_number(path + path_bytes, number)
-    return PyBytes_FromStringAndSize(<char *>path, path_bytes + 8)

@@ -87,5 +87,3 @@ cdef class HotWrite:
 
     cdef bytes part(self, uint64_t at, uint64_t count)
     cdef uint64_t path(self, uint8_t *to)
-
-cdef bytes row_key(uint8_t *path, uint64_t path_bytes, uint64_t number)

@@ -57,12 +57,6 @@ class HotWrites:
         """Return how many writes went the short way, by tag."""
     def lane(self, connection: Any, otherwise: Callable[[bytes], None]) -> HotLane:
         """Return what takes a connection's frames; those that are not for the short way go to `otherwise`."""
-    def take_rows(self, to_apply: deque[Any], items: list[Any], rows: list[Any], rows_max: int) -> int:
-        """Move writes of one record each from the front of `to_apply` to `items`, and add their rows; return how many.
-
-        It ends at a write of another form, or with about rows_max rows. Rows come by record, not by commit: RocksDB
-        finds the place of a row near that of the one before. Of the writes to a record the last alone brings the head.
-        """
     def end_turn(self) -> None:
         """Forget what held for this turn of the loop."""
     def flush(self) -> None:

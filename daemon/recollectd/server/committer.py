@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recollectd.commit")
 
+_TakeRows = Callable[[deque[Pending], list[Pending], list[Write], int], int]
+
 # A batch that begins with a small write does not grow beyond this, so that it is not delayed by large ones
 # (LevelDB, DBImpl::BuildBatchGroup).
 _SMALL_BYTES = 128 * 1024
@@ -85,6 +87,7 @@ class Committer:
         self._to_apply: deque[Pending] = deque()
         self._asynchronous_seq = 0  # of the last write that is answered when it is in the file
         self.hot: HotWrites | None = None  # who puts into `ready`, too
+        self.take_rows: _TakeRows | None = None  # takes what came the short way off `_to_apply`
         self._step: _Step | None = None
         self._stall_delay_s = _STALL_DELAY_S_MIN
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -246,7 +249,7 @@ class Committer:
         items: list[Pending] = []
         writes: list[Write] = []
         while self._to_apply and len(writes) < _STEP_WRITES:
-            if self.hot is not None and self.hot.take_rows(self._to_apply, items, writes, _STEP_WRITES):
+            if self.take_rows is not None and self.take_rows(self._to_apply, items, writes, _STEP_WRITES):
                 continue
             item = self._to_apply.popleft()
             items.append(item)

@@ -35,7 +35,7 @@ from recollectd.server.writes import Underway, WriteRouter
 from recollectd.storage.keyspace import last_use_key
 
 try:
-    from recollectd._native import hot_appends, hot_puts, hot_reads, hot_writes, intake, value_cache
+    from recollectd._native import hot_appends, hot_puts, hot_reads, hot_steps, hot_writes, intake, value_cache
 except ImportError as error:
     MISSING = str(error)
 else:
@@ -144,6 +144,7 @@ class HotPath:
                 hot_appends.CONVERSATION_APPEND, time_us_max, ConversationHead, Place, last_use_key
             ),
         }
+        committer.take_rows = hot_steps.take_rows
         self.writes = committer.hot = hot_writes.HotWrites(self.reads, ways, kinds, slow_s=ways.slow.threshold_s)
 
     @property
