@@ -15,8 +15,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 from recollectd_hot_commit cimport (
-    HOT_DEADLINE_AT, HOT_RESERVED_AT, HOT_REQUEST_HEADER_BYTES, hot_is_several, hot_read_request, hot_request,
-    hot_request_id,
+    HOT_DEADLINE_AT, HOT_RESERVED_AT, HOT_REQUEST_HEADER_BYTES, hot_is_several, hot_is_text,
+    hot_read_request, hot_request, hot_request_id,
 )
 
 from recollectd.protocol import errors, limits
@@ -90,11 +90,14 @@ cdef class WaitingLane:
 
     # -- in -------------------------------------------------------------------------------------------------------------
 
-    cdef int wait(self, bytes frame, list keys) except -1:
+    cdef bint wait(self, bytes frame, list keys) except -1:
         missing = [key for key in keys if self.flights.facts.use(<bytes>key) is None]
+        for key in missing:  # what is known came as text
+            if not hot_is_text(<const uint8_t *>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)):
+                return False
         self.flights.facts.misses += 1 if missing else 0
         self._append(frame, keys, self.flights.ask(self, missing) if missing else None)
-        return 0
+        return True
 
     cdef bint join(self, bytes frame) except -1:
         cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(frame)
@@ -103,7 +106,9 @@ cdef class WaitingLane:
             return False  # it is refused, whatever comes of those before it
         keys = self.subjects(frame)
         if keys is not None:
-            self.wait(frame, keys)
+            if not self.wait(frame, keys):
+                self._give_up()
+                return False
             return True
         hot_read_request(&READING, start, PyBytes_GET_SIZE(frame), self.desk.cache, &self.desk.limits)
         if READING.tag == 0 or hot_is_several(READING.tag):

@@ -107,6 +107,17 @@ static inline uint8_t *hot_begin_commit(uint8_t *start, uint64_t time, uint32_t 
 
 /* -- rows --------------------------------------------------------------------------------------------------------- */
 
+/* Whether the labels and the text of a record key are UTF-8. */
+static inline int hot_is_text(const uint8_t *key, uint64_t key_bytes) {
+    const uint8_t *label = key + 1;
+    for (; *label; label += 1 + *label) {
+        if (!msgpack_is_utf8(label + 1, label + 1 + *label)) {
+            return 0;
+        }
+    }
+    return msgpack_is_utf8(label + 1, key + key_bytes);
+}
+
 /* Write the path of the rows below a record: NUL bytes of the key behind the namespace are escaped (keyspace.path).
  * Returns its length; `to` has room for twice the key and 1 more. */
 static inline uint64_t hot_write_path(uint8_t *to, const uint8_t *key, uint64_t key_bytes, uint64_t text_at) {

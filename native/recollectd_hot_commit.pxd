@@ -49,6 +49,7 @@ cdef extern from "recollectd_hot_commit.h" nogil:
                           const hot_limits *limits)
     bint hot_read_write(hot_write *write, const uint8_t *frame, uint64_t frame_bytes, const hot_limits *limits)
     uint64_t hot_floor(const hot_write *write)
+    bint hot_is_text(const uint8_t *key, uint64_t key_bytes)
     uint64_t hot_write_path(uint8_t *to, const uint8_t *key, uint64_t key_bytes, uint64_t text_at)
     void hot_write_row_number(uint8_t *to, uint64_t number)
 

@@ -250,3 +250,18 @@ def test_a_session_that_begins_with_missing_heads_is_soon_on_the_short_way(manua
     assert versions(peer, [*first[:2], *second]) == [2, 2, 2, 2, 3]
     assert expect(state.StateRecord, peer.answer(first[2]).reply).value == raw(1)
     assert taken(manual) == before + 3
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_key_that_is_no_text_is_refused(manual: ManualDaemon, behind: bool) -> None:
+    peer = connect(manual)
+    first = arrive(peer, *([put("a", 1)] if behind else []))
+    for request in (put("mark"), state.StatePutMany(NAMESPACE, (state.StateItem("mark", raw(1)),))):
+        whole, request_id = peer.prepare(request)
+        data = bytes(whole).replace(b"mark", b"ma\xffk")
+        memoryview(peer.connection.get_buffer(-1))[: len(data)] = data
+        peer.connection.buffer_updated(len(data))
+        assert refusal(peer.answer(request_id).reply)[0] == errors.InvalidMessage.row.code
+    manual.loop.settle()
+    let_read(manual)
+    assert versions(peer, first) == [2] * behind

@@ -208,6 +208,8 @@ class Model:
         return {space[0]: components for space, components in kept.vectors.items() if space in there}
 
     def _SpaceDrop(self, request: vector_spaces.SpaceDrop, seq: int, time: int, drawn: list[Any]) -> Any:
+        if request.name in self.spaces and self.spaces[request.name][1] == seq:
+            raise errors.InvalidArgument(field="name")
         return int(self.spaces.pop(request.name, None) is not None or self.aliases.pop(request.name, None) is not None)
 
 

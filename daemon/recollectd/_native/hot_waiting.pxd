@@ -42,8 +42,8 @@ cdef class WaitingLane:
     cdef int64_t requests_max, bytes_max
     cdef readonly int64_t requests_in_flight, bytes_in_flight
 
-    # Let a write wait until its rows are there.
-    cdef int wait(self, bytes frame, list keys) except -1
+    # Let a write wait until its rows are there; False: the ordinary way says what is wrong with a key.
+    cdef bint wait(self, bytes frame, list keys) except -1
     # Whether a frame that came behind waiting ones waits, too. False: it need not, or all go the ordinary way.
     cdef bint join(self, bytes frame) except -1
     cdef int go_on(self) except -1
