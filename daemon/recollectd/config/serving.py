@@ -201,7 +201,8 @@ class ServerOptions(Section, frozen=True):
     memory_cache_bytes: Annotated[
         int,
         option(
-            "Memory for semantic memories as searches read them, decoded, and for what filters allow. 0: neither.",
+            "Memory for semantic memories as searches read them, decoded (3/8 of it), for which of many more are "
+            "in sight (3/8), and for what filters allow. 0: none of it.",
             unit="bytes",
             ge=0,
             le=1 << 40,
