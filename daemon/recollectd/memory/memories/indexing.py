@@ -41,10 +41,11 @@ class _Timeless(NamedTuple):
 
 
 class Indexed(NamedTuple):
-    """What one step of indexing tells the views."""
+    """What one step of indexing tells the views. found: the changed memories that are there, by record key."""
 
     keywords: list[KeywordChange]
     vectors: list[VectorChange]
+    found: dict[bytes, Found]
 
 
 _Place = tuple[bytes, int]  # path of the conversation, position
@@ -74,7 +75,7 @@ def index(keys: Iterable[bytes], spaces: Spaces, scopes: SearchScopes) -> Genera
     for key in memories:
         vectors += _vector_changes(key, found.get(key), spaces)
     keywords = yield from _documents([key for key, reworded in memories.items() if reworded], found)
-    return Indexed(keywords, vectors)
+    return Indexed(keywords, vectors, found)
 
 
 def _space_changes(key: bytes, head: SpaceHead | None, spaces: Spaces) -> Iterator[VectorChange]:
