@@ -159,10 +159,12 @@ cdef class Graph:
         self.graph.above = NULL
         self.held = _Held()
         cdef const uint8_t *start = <const uint8_t *>self.held.hold(file, 0)
+        cdef size_t length = self.held.views[0].len
         cdef const char *why
         if precision == C_F32 or precision == C_I8 and measure != C_DOT:
             raise ValueError("a graph is of bf16, or of i8 for inner products")
-        why = graph_open(&self.graph, start, self.held.views[0].len, dimensions, measure, precision)
+        with nogil:  # it looks at every node
+            why = graph_open(&self.graph, start, length, dimensions, measure, precision)
         if why is not NULL:
             raise ValueError(why.decode())
 
