@@ -373,14 +373,11 @@ cdef list name_hits(scan_hit *hits, size_t count, size_t limit, list names):
         named += 1
     for at in range(named - 1):
         equals = equals or hits[at].score == hits[at + 1].score
-    found = [(names[hits[at].part][hits[at].row], hits[at].score) for at in range(named)]
-    if equals:
-        found.sort(key=nearest_first)
-    return found[:limit]
-
-
-def nearest_first(tuple hit not None):
-    return -hit[1], hit[0]
+    if not equals:
+        return [(names[hits[at].part][hits[at].row], hits[at].score) for at in range(limit)]
+    found = [(-hits[at].score, names[hits[at].part][hits[at].row]) for at in range(named)]
+    found.sort()
+    return [(record_id, -score) for score, record_id in found[:limit]]
 
 
 F32, BF16, I8 = 0, 1, 2
