@@ -159,10 +159,12 @@ cdef class Graph:
         self.graph.above = NULL
         self.held = _Held()
         cdef const uint8_t *start = <const uint8_t *>self.held.hold(file, 0)
+        cdef size_t length = self.held.views[0].len
         cdef const char *why
         if precision == C_F32 or precision == C_I8 and measure != C_DOT:
             raise ValueError("a graph is of bf16, or of i8 for inner products")
-        why = graph_open(&self.graph, start, self.held.views[0].len, dimensions, measure, precision)
+        with nogil:  # it looks at every node
+            why = graph_open(&self.graph, start, length, dimensions, measure, precision)
         if why is not NULL:
             raise ValueError(why.decode())
 
@@ -349,7 +351,7 @@ cdef class Scan:
             free(sources)
 
     cdef bint is_decided(self, Room *room, size_t limit, size_t wanted) noexcept nogil:
-        """Whether no graph gave too little, and the first hits are told from those behind them by score alone."""
+        """Whether no graph gave too little, and all that are as near as the last that is wanted were found."""
         cdef scan_hit *hits = room.best.hits
         cdef uint32_t at
         if room.best.count < wanted or wanted <= limit:
@@ -357,18 +359,25 @@ cdef class Scan:
         for at in range(self.count):
             if room.parts[at].kind == C_GRAPH and room.parts[at].accepted < wanted:
                 return False
-        for at in range(<uint32_t>limit):
-            if hits[at].score == hits[at + 1].score:
-                return False
-        return True
+        return hits[limit - 1].score > hits[room.best.count - 1].score
 
 
 cdef list name_hits(scan_hit *hits, size_t count, size_t limit, list names):
-    """Return ids and scores of the first hits, or None where they are not decided."""
-    cdef size_t at
+    """Return ids and scores of the first hits, equals by id, or None where they are not decided."""
+    cdef size_t at, named = limit
+    cdef bint equals = False
+    cdef list found
     if not count:
         return None
-    return [(names[hits[at].part][hits[at].row], hits[at].score) for at in range(limit)]
+    while named < count and hits[named].score == hits[limit - 1].score:
+        named += 1
+    for at in range(named - 1):
+        equals = equals or hits[at].score == hits[at + 1].score
+    if not equals:
+        return [(names[hits[at].part][hits[at].row], hits[at].score) for at in range(limit)]
+    found = [(-hits[at].score, names[hits[at].part][hits[at].row]) for at in range(named)]
+    found.sort()
+    return [(record_id, -score) for score, record_id in found[:limit]]
 
 
 F32, BF16, I8 = 0, 1, 2

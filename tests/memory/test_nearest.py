@@ -112,8 +112,14 @@ def test_what_cannot_be_answered_quickly_is_left(searched: Searched) -> None:
     view = searched.store.view()
     view.memories = searched.views
     known = request(rng, limit=3)
-    assert rank_together([known], view) == [None]  # nothing is known of any memory yet
+    assert rank_together([known], view) == [None]  # nothing is known of the space yet
     searched.store.read(known, view=view)
+    (reply,) = rank_together([known], view)
+    assert reply is not None
+    nearest = table.decode_reply(reply).memory_ids[0]  # type: ignore[attr-defined]
+    searched.write(messages.MemoryForget(NS, nearest))
+    assert rank_together([known], view) == [None]  # one of those found is not in sight
+    searched.write(messages.MemoryForget(NS, nearest, undo=True))
     strange = [request(rng, vectors={"nowhere": vector(1, 1)}), request(rng, vectors={"mini": vector(1, 1, 1)})]
     replies = rank_together([strange[0], known, strange[1]], view)
     assert [reply is None for reply in replies] == [True, False, True]
@@ -126,3 +132,15 @@ def test_few_vectors_are_searched_exactly(searched: Searched) -> None:
     quick, ordinary = both(searched, [request(rng, limit=3)])
     assert quick == [None]
     assert len(table.decode_reply(ordinary[0]).memory_ids) == 3  # type: ignore[attr-defined]
+
+
+def test_memories_that_nobody_has_told_of_are_looked_at(searched: Searched) -> None:
+    rng = random.Random(11)
+    filled(searched, rng)
+    asked = [request(rng) for _ in range(10)]
+    both(searched, asked[:1])  # the space is known after this
+    searched.views.known.clear()
+    assert not len(searched.views.known.visible)
+    quick, ordinary = both(searched, asked)
+    assert quick == ordinary
+    assert 0 < len(searched.views.known.visible) <= 10 * 11

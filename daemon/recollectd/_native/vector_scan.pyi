@@ -113,8 +113,8 @@ class Scan:
     def run_many(
         self, vectors: list[Any], limit: int, wanted: int, coarse_limit: int, names: list[Any]
     ) -> list[list[tuple[bytes, float]] | None]:
-        """Return limit of (id, score) for each query, or None where `run` must be asked: what graphs gave was less than
-        wanted, or scores alone do not tell who is among the first.
+        """Return limit of (id, score) for each query, equals by id, or None where `run` must be asked: what graphs gave
+        was less than wanted, or more may be as near as the last than are wanted.
 
         names: by part what has the ids by row. Other threads run while all queries are answered, one after the other.
         """

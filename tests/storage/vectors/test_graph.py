@@ -100,12 +100,25 @@ def test_several_queries_at_once_find_the_same(tmp_path: Path) -> None:
     assert scan.run_many(queries[:1], NEAREST, NEAREST, 0, [names]) == [None]  # who comes behind is not known
 
 
-def test_equals_are_left_to_who_tells_them_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [1, 2, 3, NEAREST])
+def test_equals_are_told_by_id(tmp_path: Path, limit: int) -> None:
     spec = Spec(DIMENSIONS)
     vectors = rows_of(spec)
-    vectors[1] = vectors[0]
+    vectors[1] = vectors[2] = vectors[0]
     scan = vector_scan.Scan(spec.measure, spec.native_precision, DIMENSIONS, True, 5)
     scan.add_graph(opened(spec, made(tmp_path, spec, vectors)), vectors, ROWS, EFFORT, 20)
+    (told,) = scan.run_many([vectors[0]], limit, 18, 0, [[b"%06d" % (ROWS - row) for row in range(ROWS)]])
+    assert told is not None
+    assert len(told) == limit
+    assert [record_id for record_id, _ in told[:3]] == [b"%06d" % (ROWS - row) for row in (2, 1, 0)][:limit]
+
+
+def test_more_equals_than_were_asked_for_are_left_to_who_asks_for_more(tmp_path: Path) -> None:
+    spec = Spec(DIMENSIONS)
+    vectors = rows_of(spec)
+    vectors[1:30] = vectors[0]
+    scan = vector_scan.Scan(spec.measure, spec.native_precision, DIMENSIONS, True, 5)
+    scan.add_range(vectors, ROWS)
     assert scan.run_many([vectors[0]], NEAREST, 18, 0, [list(range(ROWS))]) == [None]
 
 

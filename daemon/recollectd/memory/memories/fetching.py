@@ -49,12 +49,13 @@ def found_among(
     wanted, missing = list(keys), list(dict.fromkeys(keys))
     for _ in range(_TRIES):
         rows = yield Fetch(Family.HEADS, missing)
-        heads = {key: decode_head(row) for key, row in zip(missing, rows, strict=True) if row is not None}
+        stored = {key: row for key, row in zip(missing, rows, strict=True) if row is not None}
+        heads = {key: decode_head(row) for key, row in stored.items()}
         alive = {key: head for key, head in heads.items() if head.alive(view.time)}
         wanted, alive = _held_at_once(wanted, alive)
         missing = []
         values = yield Fetch(Family.VALUES, [row_key(path(key), head.version) for key, head in alive.items()])
-        beside = yield from _vectors_of(alive) if vectors else _none_of(alive)
+        beside = yield from _vectors_of(alive, stored) if vectors else _none_of(alive)
         for (key, head), value in zip(alive.items(), values, strict=True):
             row = None if value is None else unpack_version(value)
             if row is None or (vectors and beside[key] is None):
@@ -72,13 +73,15 @@ def _none_of(heads: dict[bytes, MemoryHead]) -> Generator[Fetch, Rows, dict[byte
     return dict.fromkeys(heads)
 
 
-def _vectors_of(heads: dict[bytes, MemoryHead]) -> Generator[Fetch, Rows, dict[bytes, dict[str, StoredVector] | None]]:
-    """Fetch vectors, and the heads once more: None where a head has changed meanwhile."""
+def _vectors_of(
+    heads: dict[bytes, MemoryHead], stored: dict[bytes, bytes]
+) -> Generator[Fetch, Rows, dict[bytes, dict[str, StoredVector] | None]]:
+    """Fetch vectors, and the heads once more: None where a head has changed meanwhile. stored: the heads' rows."""
     rows = yield Fetch(Family.ENTRIES, [vectors_key(key) for key in heads])
     again = yield Fetch(Family.HEADS, list(heads))
     found: dict[bytes, dict[str, StoredVector] | None] = {}
     for (key, head), row, now in zip(heads.items(), rows, again, strict=True):
-        same = now is not None and decode_head(now).revision == head.revision
+        same = now == stored[key] or (now is not None and decode_head(now).revision == head.revision)
         found[key] = (unpack_vectors(row) if row is not None else {}) if same else None
     return found
 

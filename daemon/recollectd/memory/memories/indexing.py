@@ -41,10 +41,11 @@ class _Timeless(NamedTuple):
 
 
 class Indexed(NamedTuple):
-    """What one step of indexing tells the views."""
+    """What one step of indexing tells the views. found: the changed memories that are there, by record key."""
 
     keywords: list[KeywordChange]
     vectors: list[VectorChange]
+    found: dict[bytes, Found]
 
 
 _Place = tuple[bytes, int]  # path of the conversation, position
@@ -71,10 +72,13 @@ def index(keys: Iterable[bytes], spaces: Spaces, scopes: SearchScopes) -> Genera
     for key, reworded in (changed_memory(each) for each in changed if is_changed_memory(each)):
         memories[key] = reworded or memories.get(key, False)
     found = yield from all_found(list(memories), vectors=True)
+    by_scope: dict[bytes, list[tuple[str, int]]] = {}
+    for (scope, name), incarnation in spaces.items():
+        by_scope.setdefault(scope, []).append((name, incarnation))
     for key in memories:
-        vectors += _vector_changes(key, found.get(key), spaces)
+        vectors += _vector_changes(key, found.get(key), by_scope)
     keywords = yield from _documents([key for key, reworded in memories.items() if reworded], found)
-    return Indexed(keywords, vectors)
+    return Indexed(keywords, vectors, found)
 
 
 def _space_changes(key: bytes, head: SpaceHead | None, spaces: Spaces) -> Iterator[VectorChange]:
@@ -95,16 +99,17 @@ def spec_of(head: SpaceHead) -> Spec:
     return Spec(head.dimensions, Metric(head.metric), Precision(head.precision))
 
 
-def _vector_changes(key: bytes, found: Found | None, spaces: Spaces) -> Iterator[VectorChange]:
+def _vector_changes(
+    key: bytes, found: Found | None, by_scope: dict[bytes, list[tuple[str, int]]]
+) -> Iterator[VectorChange]:
     scope, record_id = scope_of(key), key[namespace_end(key) :]
     stored = {} if found is None or found.vectors is None else found.vectors
-    for (space_scope, name), incarnation in spaces.items():
-        if space_scope == scope:
-            vector = stored.get(name)
-            if vector is not None and vector.incarnation == incarnation:
-                yield VectorPut(scope, name, record_id, vector.components)
-            else:
-                yield VectorDelete(scope, name, record_id)
+    for name, incarnation in by_scope.get(scope, ()):
+        vector = stored.get(name)
+        if vector is not None and vector.incarnation == incarnation:
+            yield VectorPut(scope, name, record_id, vector.components)
+        else:
+            yield VectorDelete(scope, name, record_id)
 
 
 def all_found(keys: Sequence[bytes], *, vectors: bool = False) -> Generator[Fetch, Rows, dict[bytes, Found]]:
@@ -120,7 +125,7 @@ def all_found(keys: Sequence[bytes], *, vectors: bool = False) -> Generator[Fetc
 
 def _documents(memories: Sequence[bytes], found: dict[bytes, Found]) -> Generator[Fetch, Rows, list[KeywordChange]]:
     """Make the documents of memories, and anew those of the memories around them, whose contexts they are part of."""
-    places = yield from _places_of(memories)
+    places = yield from _places_of(memories, found)
     around = sorted({(thread, near) for thread, at in places.values() for near in _near(at, 2 * REACH)})
     rows = yield Fetch(Family.INDEX, [thread_row_key(thread, position) for thread, position in around])
     namespaces = {thread: key[: namespace_end(key)] for key, (thread, _) in places.items()}
@@ -156,15 +161,15 @@ def _document(
     return KeywordPut(scope, record_id, documents.texts_of(found.subject.body, position, around))
 
 
-def _places_of(memories: Sequence[bytes]) -> Generator[Fetch, Rows, dict[bytes, _Place]]:
+def _places_of(memories: Sequence[bytes], found: dict[bytes, Found]) -> Generator[Fetch, Rows, dict[bytes, _Place]]:
     """Return where in conversations memories are, or were before they were deleted."""
-    rows = yield Fetch(Family.HEADS, memories)
-    places: dict[bytes, _Place] = {}
-    for key, row in zip(memories, rows, strict=True):
-        head: MemoryHead | None = None if row is None else decode_head(row)
-        if head is not None and head.thread:
-            places[key] = path(thread_key(key, head.thread)), head.position
-    return places
+    gone = [key for key in memories if key not in found]
+    rows = yield Fetch(Family.HEADS, gone)
+    heads: dict[bytes, MemoryHead] = {
+        key: decode_head(row) for key, row in zip(gone, rows, strict=True) if row is not None
+    }
+    heads |= {key: found[key].subject.head for key in memories if key in found}
+    return {key: (path(thread_key(key, head.thread)), head.position) for key, head in heads.items() if head.thread}
 
 
 def _near(position: int, reach: int) -> range:

@@ -15,7 +15,7 @@ from typing import Final
 
 from recollectd._native.visible_records import VisibleRecords
 from recollectd.memory.memories.fetching import Found
-from recollectd.memory.memories.heads import SpaceHead
+from recollectd.memory.memories.heads import MemoryHead, SpaceHead
 
 # Of head, body, key and their places in tables; beside it the text, and metadata as they are and decoded.
 _MEMORY_BYTES: Final = 1_700
@@ -54,17 +54,35 @@ class KnownMemories:
     def learning(self) -> Iterator[list[Found]]:
         """Give a list to put memories into that are read from now on; they are kept at the end."""
         learnt: list[Found] = []
+        with self._watching() as changed:
+            yield learnt
+            with self._lock:
+                for found in learnt:
+                    if found.key not in changed:
+                        self._keep(found)
+
+    @contextmanager
+    def seeing(self) -> Iterator[list[tuple[bytes, MemoryHead]]]:
+        """Give a list to put keys and heads into that are read from now on: those in sight are noted at the end."""
+        seen: list[tuple[bytes, MemoryHead]] = []
+        with self._watching() as changed:
+            yield seen
+            with self._lock:
+                for key, head in seen:
+                    if key not in changed:
+                        self._see(key, head)
+
+    @contextmanager
+    def _watching(self) -> Iterator[set[bytes]]:
+        """Give a set that the keys are put into that change."""
         changed: set[bytes] = set()
         with self._lock:
             self._learnings.append(changed)
         try:
-            yield learnt
+            yield changed
         finally:
             with self._lock:
                 self._learnings = [each for each in self._learnings if each is not changed]
-                for found in learnt:
-                    if found.key not in changed:
-                        self._keep(found)
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """Drop memories that a commit has changed."""
@@ -77,6 +95,12 @@ class KnownMemories:
                 for changed in self._learnings:
                     changed.add(key)
 
+    def see(self, found: Iterable[Found]) -> None:
+        """Note of memories just read, by who tells of changes alone, which are in sight: searches find what is new."""
+        with self._lock:
+            for each in found:
+                self._see(each.key, each.subject.head)
+
     def clear(self) -> None:
         """Drop all."""
         with self._lock:
@@ -84,10 +108,12 @@ class KnownMemories:
             self.visible.clear()
             self.memory_bytes = 0
 
-    def _keep(self, found: Found) -> None:
-        head = found.subject.head
+    def _see(self, key: bytes, head: MemoryHead) -> None:
         if not head.hidden:
-            self.visible.keep(found.key, head.expires_at)
+            self.visible.keep(key, head.expires_at)
+
+    def _keep(self, found: Found) -> None:
+        self._see(found.key, found.subject.head)
         needed = weight(found)
         if found.key in self._found or needed > self.bytes_max:
             return

@@ -76,8 +76,11 @@ def _ask(views: MemoryViews, group: _Group, vectors: list[bytes]) -> Sequence[li
 
 def _told(views: MemoryViews, group: _Group, hits: list[Hit], time: int) -> bytes | None:
     scope, _, limit, _ = group
+    prefix = bytes((Kind.MEMORY,)) + scope
+    if hits and not views.known.visible.all_visible(prefix, hits, time):
+        views.look_at([prefix + record_id for record_id, _ in hits], time)
     # Where one of them is not in sight, the ordinary way looks for more, and may find what is nearer than these.
-    if not hits or not views.known.visible.all_visible(bytes((Kind.MEMORY,)) + scope, hits, time):
+    if not hits or not views.known.visible.all_visible(prefix, hits, time):
         return None
     hits = hits[:limit]
     return table.encode(MemoryRanks(tuple([record_id.decode() for record_id, _ in hits]), tuple([s for _, s in hits])))

@@ -26,7 +26,7 @@ from recollectd.memory.kind import WriteOperation
 from recollectd.memory.memories import indexing, said
 from recollectd.memory.memories.erasing import Erasing
 from recollectd.memory.memories.events import noted
-from recollectd.memory.memories.heads import decode_space, is_changed_memory, noted_memory
+from recollectd.memory.memories.heads import decode_head, decode_space, is_changed_memory, noted_memory
 from recollectd.memory.memories.indexing import Spaces, scope_of
 from recollectd.memory.memories.known import KnownMemories, KnownSpaces
 from recollectd.memory.memories.scanning import all_memories, finish, walk
@@ -149,6 +149,15 @@ class MemoryViews:
             if self._told_seq < wanted:
                 raise errors.ShuttingDown(retry_after_ms=1_000)
 
+    def look_at(self, keys: Iterable[bytes], time: int) -> None:
+        """Learn of memories, as of a time, whether they are in sight. On a worker thread."""
+        unknown = [key for key in keys if self.known.visible.until(key) < 0]
+        with self.known.seeing() as seen:
+            for key, row in zip(unknown, self._engine.get_many(Family.HEADS, unknown), strict=True):
+                head = None if row is None else decode_head(row)
+                if head is not None and head.alive(time):
+                    seen.append((key, head))
+
     def refuse(self, operation: WriteOperation[Any]) -> errors.Busy | None:
         """Return why a write of memories should wait, if so."""
         if not self._strained and len(self._waiting) <= _WAITING_MAX:
@@ -219,6 +228,8 @@ class MemoryViews:
         keys = [key for _, key in step]
         self._forget(keys)
         changes = finish(indexing.index(keys, self._spaces, self.scopes), self._engine)
+        # What changes them further is told after this, and forgets them again.
+        self.known.see(changes.found.values())
         self.vectors.apply(seq, changes.vectors)
         messages = dict.fromkeys(key for key in keys if said.is_message(key))
         if messages:

@@ -35,9 +35,9 @@ class DeltaRows:
 
 
 class Delta:
-    """Rows and where the live record of each id is."""
+    """Rows and where the live record of each id is. rows_expected: room for as many is kept from the beginning."""
 
-    def __init__(self, spec: Spec, rows_max: int) -> None:
+    def __init__(self, spec: Spec, rows_max: int, rows_expected: int = 0) -> None:
         self._spec = spec
         self._rows_max = rows_max
         self.count = 0
@@ -50,6 +50,8 @@ class Delta:
         self.died: npt.NDArray[np.uint64]
         self.born: npt.NDArray[np.uint64]
         self._reserve(0)
+        if rows_expected > ROOM_STEPS[-1]:
+            self._make_room(rows_expected)
 
     @property
     def live(self) -> int:

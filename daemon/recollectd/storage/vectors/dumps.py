@@ -8,15 +8,19 @@ already covers are passed over when a dump is loaded, so that dumps need not be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from recollectd.storage.vectors.files import FileMark, map_checked
+
+_BIN_32: Final = b"\xc6"
+_BIN_BYTES_MAX: Final = 0xFFFFFFFF
+_NO_BYTES: Final = msgspec.msgpack.encode(b"")
 
 
 class Section(msgspec.Struct, frozen=True, array_like=True):
@@ -37,10 +41,16 @@ class Puts(NamedTuple):
     rows: npt.NDArray[np.uint8]
 
 
-def encode_section(section: Section) -> list[bytes]:
-    """Return the bytes of a section as it stands in a file."""
-    body = msgspec.msgpack.encode(section)
-    return [len(body).to_bytes(8, "little"), body]
+def encode_section(section: Section, parts: Iterable[memoryview], parts_bytes: int) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of a section as it stands in a file; its rows are the parts, one after the other.
+
+    In parts, because a copy of all rows at once would hold up every thread for tens of milliseconds.
+    """
+    assert not section.rows
+    assert parts_bytes <= _BIN_BYTES_MAX, parts_bytes
+    head = msgspec.msgpack.encode(section)[: -len(_NO_BYTES)] + _BIN_32 + parts_bytes.to_bytes(4, "big")
+    yield (len(head) + parts_bytes).to_bytes(8, "little") + head
+    yield from parts
 
 
 def read_dump(path: Path, mark: FileMark) -> Iterator[Section]:

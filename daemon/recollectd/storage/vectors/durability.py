@@ -13,14 +13,18 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from recollectd.storage.durable import FOLDER_MODE, sync_folder
 from recollectd.storage.vectors.building import write_dead
+from recollectd.storage.vectors.delta import Delta
 from recollectd.storage.vectors.dumps import Section, encode_section, puts_after, read_dump
 from recollectd.storage.vectors.errors import FileDamaged
 from recollectd.storage.vectors.files import mark_of, write_parts
@@ -40,6 +44,8 @@ from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.space import Frozen, Space
 
 logger: Final = logging.getLogger(__name__)
+
+_ROWS_STEP: Final = 512
 
 
 class Durability:
@@ -149,12 +155,15 @@ class Durability:
                 space.dumped_seq = max(space.dumped_seq, seq)
                 space.rebuild_saved = True
 
-    def _sections(self, spaces: Sequence[Space], seq: int, changed: list[int], *, whole: bool) -> Iterable[bytes]:
+    def _sections(
+        self, spaces: Sequence[Space], seq: int, changed: list[int], *, whole: bool
+    ) -> Iterable[bytes | memoryview]:
         for space in spaces:
-            section = _section_of(space, seq, 0 if whole else space.dumped_seq)
+            section, rows = _section_of(space, seq, 0 if whole else space.dumped_seq)
             if section.ids or section.deleted:
                 changed.append(space.number)
-                yield from encode_section(section)
+                parts = chain.from_iterable(each.parts() for each in rows)
+                yield from encode_section(section, parts, len(section.ids) * space.spec.row_bytes)
 
     # -- merges -----------------------------------------------------------------------------------------------------
 
@@ -231,11 +240,26 @@ def _entry_of(space: Space, damaged: str) -> SpaceEntry:
     )
 
 
-def _section_of(space: Space, seq: int, after: int) -> Section:
-    """Return what of a space's deltas was born after one seq and lives at another, and what was deleted between."""
+class _Rows(NamedTuple):
+    """Rows of a delta that stay as they are: taken in steps, while changes go on."""
+
+    delta: Delta
+    numbers: npt.NDArray[np.intp]
+
+    def parts(self) -> Iterator[memoryview]:
+        """Yield the stored rows."""
+        for start in range(0, len(self.numbers), _ROWS_STEP):
+            yield self.delta.stored[self.numbers[start : start + _ROWS_STEP]].data.cast("B")
+
+
+def _section_of(space: Space, seq: int, after: int) -> tuple[Section, list[_Rows]]:
+    """Return what of a space's deltas was born after one seq and lives at another, and what was deleted between.
+
+    The rows are beside the section.
+    """
     ids: list[bytes] = []
     born: list[bytes] = []
-    rows: list[bytes] = []
+    rows: list[_Rows] = []
     after = max(after, space.covered_seq)
     with space.lock:
         deltas = (space.active,) if space.frozen is None else (space.frozen, space.active)
@@ -244,5 +268,5 @@ def _section_of(space: Space, seq: int, after: int) -> Section:
         alive = delta.alive_at(seq, after)
         ids.extend(delta.ids[row] for row in alive.tolist())
         born.append(delta.born[alive].tobytes())
-        rows.append(delta.stored[alive].tobytes())
-    return Section(space.number, deleted, ids, b"".join(born), b"".join(rows))
+        rows.append(_Rows(delta, alive))
+    return Section(space.number, deleted, ids, b"".join(born), b""), rows

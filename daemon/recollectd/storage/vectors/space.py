@@ -169,7 +169,9 @@ class Space:
             self.version += 1
             # A rebuild brings rows of a state that the view as a whole may not have reached yet.
             seq = max(seq, self.changed_seq, self.rebuilt_seq)
-            self.frozen, self.active = self.active, Delta(self.spec, self._delta_rows_max)
+            # As many may come again while this is merged: to grow then would hold up who tells of them.
+            later = Delta(self.spec, self._delta_rows_max, self.active.count)
+            self.frozen, self.active = self.active, later
             self._died_since = {}
             self._publish(seq)
             self.version += 1
