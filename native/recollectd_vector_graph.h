@@ -83,16 +83,17 @@ static const char *graph_open(vector_graph *graph, const uint8_t *bytes, size_t 
     graph->nodes = levels + 2 * count;
     graph->above = (uint32_t *)malloc((count + 1) * 4);
     if (!graph->above) return "there is no memory";
-    uint32_t above = 0;
+    uint64_t above = 0;
     for (size_t slot = 0; slot < count; slot++) {
         int16_t level;
         memcpy(&level, levels + 2 * slot, 2);
         if (level < 0 || level > graph->top_level) return "its levels make no sense";
-        graph->above[slot] = above;
+        graph->above[slot] = (uint32_t)above;
         above += (uint32_t)level;
     }
-    graph->above[count] = above;
-    if (graph->nodes + count * graph->node_bytes + (size_t)above * graph->level_bytes != bytes + length)
+    graph->above[count] = (uint32_t)above;
+    size_t before = (size_t)(graph->nodes - bytes);
+    if (above > UINT32_MAX || before + count * graph->node_bytes + above * graph->level_bytes != length)
         return "it has another length than its nodes";
     if (count && graph_level(graph, graph->first) < graph->top_level) return "its levels make no sense";
     graph->in_order = 1;

@@ -153,9 +153,11 @@ def load(int precision, size_t dimensions, rows, size_t first, size_t count, out
 @cython.final
 cdef class Graph:
     cdef vector_graph graph
+    cdef size_t dimensions  # of an empty one, too
     cdef _Held held
 
     def __cinit__(self, file, size_t dimensions, int measure, int precision):
+        self.dimensions = dimensions
         self.graph.above = NULL
         self.held = _Held()
         cdef const uint8_t *start = <const uint8_t *>self.held.hold(file, 0)
@@ -273,6 +275,8 @@ cdef class Scan:
 
     def add_graph(self, Graph graph not None, stored, size_t rows_max, size_t effort, size_t fetch, died=None,
                   mask=None):
+        if graph.dimensions != self.query.dimensions:
+            raise ValueError(f"a graph of {graph.dimensions} dimensions for a query of {self.query.dimensions}")
         cdef scan_part *part = self.append(_Held(), stored, died, mask, rows_max)
         part.kind = C_GRAPH
         part.count = rows_max

@@ -96,6 +96,7 @@ def test_both_ways_answer_the_same_through_changes(searched: Searched, seed: int
         {"neighbours": 0.1},
         {"mode": "keyword", "text": "tea"},
         {"text": "tea"},
+        {"text": "tea", "vectors": {}, "speaker": 0.0, "expansion": 0.0},
         {"diversity": 0.5},
         {"vectors": {"mini": vector(1, 1), "other": vector(1, 1)}},
         {"among": "both"},

@@ -127,6 +127,7 @@ class ReadExecutor:
         self._workers = Workers(threads, "read")
         self._threads = threads
         self._queued: list[Read[Any]] = []
+        self._arrived: list[Read[Any]] = []  # in this turn of the loop, to join
         self._joining: list[Read[Any]] = []
         self._joined_lock = threading.Lock()
         self._joined_jobs = 0
@@ -140,8 +141,7 @@ class ReadExecutor:
         if read.joins is None:
             self._queued.append(read)
         else:
-            with self._joined_lock:
-                self._joining.append(read)
+            self._arrived.append(read)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)
@@ -156,7 +156,7 @@ class ReadExecutor:
                 self._start([read])
         for start in range(0, len(together), _TOGETHER_MAX):
             self._start(together[start : start + _TOGETHER_MAX])
-        if self._joining:
+        if self._arrived:
             self._start_joined()
 
     def _start(self, reads: list[Read[Any]]) -> None:
@@ -171,7 +171,10 @@ class ReadExecutor:
 
     def _start_joined(self) -> None:
         """See that reads that join are answered: by who answers others right now, unless they are many."""
+        arrived, self._arrived = self._arrived, []
         with self._joined_lock:
+            # Together: none is answered as of a time, or a position, before it arrived.
+            self._joining += arrived
             self._joined_view = self._view()
             if self._joined_jobs and (self._joined_jobs >= self._threads or len(self._joining) < _JOINED_MIN):
                 return
@@ -230,8 +233,9 @@ def _read_together(reads: list[Read[Any]], view: JobView) -> list[bytes | Failed
         return [*kind.read_together(operations, view)]  # type: ignore[union-attr]
     except errors.RecollectdError as error:
         return [Failed(error)] * len(reads)
-    except BaseException as error:  # whoever waits must hear of it
-        return [Failed(internal_error(error))] * len(reads)
+    except BaseException as error:
+        internal_error(error)  # one of them has led into a defect of ours: alone, it harms no other
+        return [None] * len(reads)
 
 
 class Workers:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +146,80 @@ def test_what_is_no_graph_of_such_vectors_is_refused(tmp_path: Path) -> None:
         opened(Spec(DIMENSIONS + 1), file)
     with pytest.raises(ValueError, match="bf16"):
         vector_scan.Graph(file, DIMENSIONS, vector_scan.DOT, vector_scan.F32)
+
+
+def test_a_graph_of_other_dimensions_than_the_query_is_refused(tmp_path: Path) -> None:
+    spec = Spec(DIMENSIONS)
+    graph = opened(spec, made(tmp_path, spec, rows_of(spec)[:20]))
+    for dimensions in DIMENSIONS - 1, DIMENSIONS + 1:
+        scan = vector_scan.Scan(spec.measure, spec.native_precision, dimensions, True, 5)
+        with pytest.raises(ValueError, match="dimensions"):
+            scan.add_graph(graph, np.zeros((20, dimensions), np.float32), 20, EFFORT, 10)
+
+
+HEAD_BYTES, FIGURES_BYTES = 64, 40
+ODD = (0, 1, 2, 63, 64, 65, 1023, 1024, 1025, 0x7FFF, 0x8000, 0xFFFF, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 64) - 1)
+
+
+def damage(file: bytes, rows: int, noise: random.Random) -> bytes:
+    """Return a graph's file with something wrong: a figure, a level, links, its length."""
+    figures = 8 + rows * DIMENSIONS + HEAD_BYTES
+    levels = figures + FIGURES_BYTES
+    changed = bytearray(file)
+    for _ in range(noise.randint(1, 4)):
+        odd = struct.pack("<Q", noise.choice(ODD))
+        at, size = noise.choice(
+            (
+                (4 * noise.randrange(2), 4),
+                (figures + 8 * noise.randrange(5), 8),
+                (levels + 2 * noise.randrange(rows), 2),
+                *((noise.randrange(levels + 2 * rows, len(file) - 8), 4) for _ in range(6)),
+            )
+        )
+        changed[at : at + size] = odd[:size]
+    if noise.random() < 0.1:
+        del changed[noise.randrange(len(changed)) :]
+    return bytes(changed) + b"\xff" * (noise.randrange(40) if noise.random() < 0.1 else 0)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 60])
+def test_whatever_a_file_says_a_walk_ends_and_keeps_to_it(tmp_path: Path, rows: int) -> None:
+    spec = Spec(DIMENSIONS)
+    vectors = rows_of(spec)[:rows]
+    file = made(tmp_path, spec, vectors)
+    noise, counts = random.Random(rows), np.arange(rows) % 3 != 1
+    walked = refused = 0
+    for _ in range(1_500):
+        try:
+            graph = opened(spec, damage(file, rows, noise))
+        except ValueError:
+            refused += 1
+            continue
+        found, kept = asked(spec, graph, vectors, vectors[noise.randrange(rows)], counts, noise.choice((1, 16, 200)))
+        assert all(row < rows and counts[row] for row in found)
+        assert kept <= rows
+        walked += 1
+    assert min(walked, refused) > 200
+
+
+def test_threads_walk_on_while_whoever_made_it_lets_go(tmp_path: Path) -> None:
+    spec = Spec(DIMENSIONS)
+    vectors, names = rows_of(spec), [[b"%d" % row for row in range(ROWS)]]
+    file = made(tmp_path, spec, vectors)
+    queries = list(rows_of(spec, seed=4)[:20])
+
+    def scan_of(graph: vector_scan.Graph) -> vector_scan.Scan:
+        scan = vector_scan.Scan(spec.measure, spec.native_precision, DIMENSIONS, True, 5)
+        scan.add_graph(graph, vectors.copy(), ROWS, EFFORT, 20, np.zeros(ROWS, np.uint64))
+        return scan
+
+    expected = scan_of(opened(spec, file)).run_many(queries, NEAREST, 18, 0, names)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            scan = scan_of(opened(spec, bytes(bytearray(file))))
+            asked_for = [pool.submit(scan.run_many, queries, NEAREST, 18, 0, names) for _ in range(4)]
+            del scan
+            assert all(each.result() == expected for each in asked_for)
 
 
 def test_flipped_bytes_harm_nobody(tmp_path: Path) -> None:

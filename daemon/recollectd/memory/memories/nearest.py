@@ -32,6 +32,7 @@ def is_nearest(request: MemorySearch) -> bool:
     return (
         not request.records
         and request.vectors is not None
+        and len(request.vectors) == 1  # beside a text there may be none
         and request.mode != KEYWORD
         and not request.filter
         and request.as_of is None

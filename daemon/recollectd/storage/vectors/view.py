@@ -195,6 +195,8 @@ class VectorView:
         standing = found_space.standing
         if standing is None or not standing.fits(snapshot, limit, used):
             standing = found_space.standing = Standing(found_space.spec, snapshot, limit, self.options, used)
+            if found_space.snapshot is not snapshot:
+                found_space.standing = None  # it would keep files that a merge has just removed
         floats = [as_floats(vector) for vector in vectors]
         answers = standing.search(floats)
         for each, found in zip(floats if not effort else (), answers, strict=False):
