@@ -23,6 +23,7 @@ from recollectd.protocol.messages.transactions import Unwatch, Watch, Watching
 from recollectd.server import reads
 from recollectd.server.committer import Committer
 from recollectd.server.connection import IN_FLIGHT_LIMITS, Connection
+from recollectd.server.flights import Flights
 from recollectd.server.hot import HotPath
 from recollectd.server.lanes import Reading, Ticket
 from recollectd.server.slow import SlowLog
@@ -74,12 +75,12 @@ class Dispatcher:
         self._slow = slow
         self._config = config
         self._store_id = store_id
-        self._reads = read_executor
         self._writes = writes
         self._committer = committer
         self._sessions = sessions
         self._watches = watches
         self._hot = hot
+        self.flights = Flights(read_executor.submit, hot.cached, lambda: self.position)
         self.make_intake = hot.make_intake
         self.make_hot_lane = hot.make_lane
         self._now = now
@@ -223,8 +224,7 @@ class Dispatcher:
             elif (cached := self._hot.cached(operation)) is not None:
                 ended(self.position, cached)
             else:
-                joins = operation if operation.joins else None
-                self._reads.submit(reads.Read(operation.read, ended, operation.keys is None, joins))
+                self.flights.start(operation, ended)
 
         def start() -> None:
             if header.after > self.position:
