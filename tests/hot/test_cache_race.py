@@ -89,6 +89,6 @@ def test_a_reader_that_is_not_overtaken_fills(manual: ManualDaemon) -> None:
     for request in BEFORE:
         peer.ask(request)
     manual.forget_values()
-    first, jobs = bodies(peer), manual.daemon.dispatcher._reads.jobs
+    first, jobs = bodies(peer), manual.daemon._reads.jobs
     assert bodies(peer) == first
-    assert manual.daemon.dispatcher._reads.jobs == jobs, "the second time no thread was asked"
+    assert manual.daemon._reads.jobs == jobs, "the second time no thread was asked"
