@@ -4,63 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from memory.asking import NS, add, memory, space, vector
-from memory.harness import Store, TestView
-from recollectd.memory import commits
-from recollectd.memory.memories.opening import open_views
-from recollectd.memory.memories.view_options import ViewOptions
-from recollectd.memory.memories.views import MemoryViews
+from memory.followed import Followed
 from recollectd.protocol import errors
 from recollectd.protocol.messages import memories as messages
-from recollectd.protocol.messages.fields import Message
 from recollectd.protocol.messages.search_settings import SearchConfigure
-from recollectd.storage.engine import Engine
 from recollectd.storage.keyspace import namespace_bytes
 
 NAMES = [f"m{number}" for number in range(5)]
-
-
-class Followed:
-    """A store and its views, which can be opened again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = Store()
-        self.views = self._open()
-
-    def _open(self) -> MemoryViews:
-        return open_views(self.folder, cast("Engine", self.store.engine), ViewOptions(0))
-
-    def reopen(self) -> None:
-        """Open the views as a start does, with what is in the files."""
-        self.views.close()
-        self.views = self._open()
-
-    def write(self, *requests: Message) -> None:
-        """Write, and tell the views."""
-        for request in requests:
-            self.store.write(request)
-            seq = self.store.position
-            self.views.follow([(seq, commits.decode(self.store.journal[seq - 1]))])
-            self.views.tell_waiting()
-
-    def trim(self) -> None:
-        """Make everything told durable, and forget that it had changed."""
-        self.views.checkpoint()
-        rows = self.views.trim()
-        assert rows
-        self.store.engine.write(rows, self.store.engine.applied_seq)
-
-    def search(self, **told: object) -> set[str]:
-        """Return what a search finds."""
-        view: TestView = self.store.view()
-        view.memories = self.views
-        found = self.store.read(messages.MemorySearch(NS, limit=100, **told), view=view)  # type: ignore[arg-type]
-        return {result.memory.memory_id for result in found.results}
 
 
 def damage(folder: Path, how: str) -> None:
@@ -88,7 +42,7 @@ def test_a_lost_view_is_whole_again(tmp_path: Path, view: str, how: str, after: 
         followed.write(space("late"), add(memory("tea", "last", vectors={"late": vector(0.1, 1.0)})))
     followed.views.close()
     damage(tmp_path / view, how)
-    followed.views = followed._open()
+    followed.views = followed.open()
     last = {"last"} if after == "another space" else set()
     for _ in range(2):
         assert followed.search(text="tea", mode="keyword") == wanted | last

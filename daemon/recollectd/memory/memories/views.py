@@ -250,10 +250,11 @@ class MemoryViews:
             self.known_spaces.forget()
 
     def _messages(self, noted_messages: Iterable[bytes]) -> Iterator[Sequence[KeywordChange]]:
+        # Whatever is noted is told: settings are those of now, and what is no longer searched must leave the view.
         for each in noted_messages:
-            settings = self.scopes.of(said.namespace_of(each))
-            for span in said.spans(each) if settings.indexed else ():
-                yield finish(said.changes(span, searchable=settings.messages), self._engine)
+            searchable = self.scopes.of(said.namespace_of(each)).messages
+            for span in said.spans(each):
+                yield finish(said.changes(span, searchable=searchable), self._engine)
 
     # -- what is durable -------------------------------------------------------------------------------------------
 
