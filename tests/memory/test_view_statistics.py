@@ -15,6 +15,7 @@ from recollectd.memory.memories import rebuilding, said
 from recollectd.memory.memories.documents import FIELDS
 from recollectd.memory.memories.scanning import all_documents
 from recollectd.memory.memories.scopes import SearchScopes, walk_settings
+from recollectd.memory.state.sweeps import Expire
 from recollectd.protocol.messages import memories
 from recollectd.protocol.messages.conversations import ConversationDelete
 from recollectd.protocol.messages.fields import Write
@@ -188,13 +189,15 @@ def test_any_changes_in_any_order(tmp_path: Path, seed: int, monkeypatch: pytest
     followed = Followed(tmp_path)
     alive: set[str] = set()
     for _ in range(60):
-        followed.store.now += rng.choice((0, 400_000, 7 * 3_600_000_000))
+        followed.store.now += rng.choice((0, 0, 400_000, 7 * 3_600_000_000))
         followed.store.write(any_write(rng, alive))
         rng.choice(MOMENTS)(followed)
         if rng.random() < 0.4:
             followed.follow()  # no step is made before the view knows the one before
             if followed.index_anew():
                 rng.choice(MOMENTS)(followed)
+        if rng.random() < 0.2 and followed.store.run(Expire()):
+            rng.choice(MOMENTS)(followed)
         if rng.random() < 0.1:
             followed.views.keywords.flush()
             followed.views.keywords.merge()
@@ -213,14 +216,30 @@ def any_write(rng: random.Random, alive: set[str]) -> Write:
     if roll < 0.15:
         return SearchConfigure(NS, language=rng.choice(("english", "german")), stop_words=rng.random() < 0.5)
     if roll < 0.25:
+        ttl_us = rng.choice((None, 3_600_000_000))
         thread = rng.choice((None, "x", "y"))
-        return add(memory(text, f"m{rng.randint(0, 5)}", conversation_id=thread), if_new=True)
-    if roll < 0.3:
+        return add(memory(text, f"m{rng.randint(0, 5)}", conversation_id=thread, ttl_us=ttl_us), if_new=True)
+    if roll < 0.35:
         return memories.MemoryDelete(NS, f"m{rng.randint(0, 5)}")
     if name not in alive:
         alive.add(name)
         return create(name)
-    if roll < 0.45:
+    if roll < 0.5:
         alive.discard(name)
         return ConversationDelete(NS, name)
     return say(name, *(message(text) for _ in range(rng.randint(1, 4))))
+
+
+@pytest.mark.parametrize("thread", [None, "y", "x"])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_memory_made_again_elsewhere(
+    followed: Followed, moment: Callable[[Followed], None], thread: str | None, at_once: bool
+) -> None:
+    for name in "pqrst":
+        followed.write(add(memory(f"pianos {name} violet", name, conversation_id="x")))
+    check(followed)
+    gone, again = memories.MemoryDelete(NS, "r"), add(memory("harbour", "r", conversation_id=thread))
+    for request in (transaction(gone, again),) if at_once else (gone, again):
+        followed.store.write(request)
+        moment(followed)
+    check(followed)

@@ -15,6 +15,7 @@ from recollectd.memory.memories.heads import (
     ThreadHead,
     accessed_key,
     embedded_key,
+    left_key,
     thread_key,
     vectors_key,
 )
@@ -190,6 +191,7 @@ def apply_removed(event: MemoryRemoved, mark: Mark, writes: list[Write]) -> None
     writes.append((DELETE, Family.ENTRIES, vectors_key(key), b""))
     if head.thread:
         writes.append((DELETE, Family.INDEX, _thread_row(key, head), b""))
+        _note_change(left_key(key, head), mark, writes)
     _note_change(key, mark, writes)
     move_expiry(key, event.previous_expires_at, NEVER, writes)
     drop_versions(below, event.previous_first_version, head.first_version, writes)
@@ -259,13 +261,15 @@ def _thread_row(key: bytes, head: MemoryHead) -> bytes:
     return thread_row_key(path(thread_key(key, head.thread)), head.position)
 
 
-def noted(event: Event) -> bytes | None:
-    """Return what the views over memories are told of an event of a memory or a space, None for nothing."""
+def noted(event: Event) -> tuple[bytes, ...]:
+    """Return what the views over memories are told of an event of a memory or a space."""
     if isinstance(event, MemoryEmbedded):
-        return embedded_key(event.key)
+        return (embedded_key(event.key),)
     if isinstance(event, MemoryAccessed):
-        return accessed_key(event.key)
-    return event.key if event.alters else None
+        return (accessed_key(event.key),)
+    if isinstance(event, MemoryRemoved) and event.head.thread:
+        return event.key, left_key(event.key, event.head)
+    return (event.key,) if event.alters else ()
 
 
 def _note_change(key: bytes, mark: Mark, writes: list[Write]) -> None:

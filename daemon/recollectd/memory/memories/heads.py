@@ -17,7 +17,7 @@ from recollectd.memory.state.events import StateHead
 from recollectd.protocol import table
 from recollectd.protocol.messages.fields import Kind, RawOrNil, nil_to_none
 from recollectd.protocol.messages.memories import NewMemory
-from recollectd.storage.keyspace import namespace_end, path, record_key, row_key
+from recollectd.storage.keyspace import namespace_end, pack_u64, path, record_key, row_key, row_number
 
 # Ids remembered for one text; of more memories with the very same text, only these are found by `if_new`.
 SAME_TEXT_MAX: Final = 16
@@ -25,6 +25,7 @@ SAME_TEXT_MAX: Final = 16
 _VECTORS_POSITION: Final = 0
 _EMBEDDED: Final = 0x80 | Kind.MEMORY
 _ACCESSED: Final = 0xC0 | Kind.MEMORY
+_LEFT: Final = 0x80 | Kind.MEMORY_THREAD
 
 
 class MemoryHead(StateHead, frozen=True):
@@ -157,6 +158,21 @@ def is_changed_memory(noted: bytes) -> bool:
 def changed_memory(noted: bytes) -> tuple[bytes, bool]:
     """Return the record key in what is noted of a memory, and whether its words may have changed."""
     return bytes((Kind.MEMORY,)) + noted[1:], noted[0] == Kind.MEMORY
+
+
+def left_key(key: bytes, head: MemoryHead) -> bytes:
+    """Return what is noted of the place in a conversation that a memory leaves. Do not change: on disk.
+
+    Its head may say another place when the views are told, or be gone: the id may be used again at once.
+    """
+    return bytes((_LEFT,)) + thread_key(key, head.thread)[1:] + pack_u64(head.position)
+
+
+def left_place(noted: bytes) -> tuple[bytes, int] | None:
+    """Return the key of the conversation and the position in what is noted of a place left, None where it is not."""
+    if noted[0] != _LEFT:
+        return None
+    return bytes((Kind.MEMORY_THREAD,)) + noted[1:-8], row_number(noted)
 
 
 def vectors_key(key: bytes) -> bytes:

@@ -16,6 +16,7 @@ from recollectd.memory.memories.heads import (
     decode_head,
     decode_space,
     is_changed_memory,
+    left_place,
     thread_key,
 )
 from recollectd.memory.memories.scopes import SearchScopes
@@ -48,6 +49,7 @@ class Indexed(NamedTuple):
     found: dict[bytes, Found]
 
 
+_MEMORY: Final = bytes((Kind.MEMORY,))
 _Place = tuple[bytes, int]  # path of the conversation, position
 
 
@@ -77,7 +79,8 @@ def index(keys: Iterable[bytes], spaces: Spaces, scopes: SearchScopes) -> Genera
         by_scope.setdefault(scope, []).append((name, incarnation))
     for key in memories:
         vectors += _vector_changes(key, found.get(key), by_scope)
-    keywords = yield from _documents([key for key, reworded in memories.items() if reworded], found)
+    left = [place for key in changed if (place := left_place(key)) is not None]
+    keywords = yield from _documents([key for key, reworded in memories.items() if reworded], found, left)
     return Indexed(keywords, vectors, found)
 
 
@@ -123,19 +126,26 @@ def all_found(keys: Sequence[bytes], *, vectors: bool = False) -> Generator[Fetc
     return found
 
 
-def _documents(memories: Sequence[bytes], found: dict[bytes, Found]) -> Generator[Fetch, Rows, list[KeywordChange]]:
-    """Make the documents of memories, and anew those of the memories around them, whose contexts they are part of."""
+def _documents(
+    memories: Sequence[bytes], found: dict[bytes, Found], left: Sequence[_Place]
+) -> Generator[Fetch, Rows, list[KeywordChange]]:
+    """Make the documents of memories, and anew those of the memories around them, whose contexts they are part of.
+
+    left: places where memories were, by the key of the conversation's head.
+    """
     places = yield from _places_of(memories, found)
-    around = sorted({(thread, near) for thread, at in places.values() for near in _near(at, 2 * REACH)})
-    rows = yield Fetch(Family.INDEX, [thread_row_key(thread, position) for thread, position in around])
     namespaces = {thread: key[: namespace_end(key)] for key, (thread, _) in places.items()}
+    namespaces |= {path(key): _MEMORY + key[1 : namespace_end(key)] for key, _ in left}
+    changed = dict.fromkeys((*places.values(), *((path(key), at) for key, at in left)))
+    around = sorted({(thread, near) for thread, at in changed for near in _near(at, 2 * REACH)})
+    rows = yield Fetch(Family.INDEX, [thread_row_key(thread, position) for thread, position in around])
     members: dict[_Place, bytes] = {
         place: namespaces[place[0]] + row for place, row in zip(around, rows, strict=True) if row is not None
     }
     missing = [key for key in members.values() if key not in found]
     known = {**found, **(yield from all_found(missing))}
     touched = {key: places.get(key) for key in memories}
-    for thread, at in places.values():
+    for thread, at in changed:
         for near in _near(at, REACH):
             key = members.get((thread, near))
             if key is not None:

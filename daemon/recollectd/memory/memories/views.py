@@ -111,8 +111,7 @@ class MemoryViews:
             keys: list[bytes] = []
             for event in commit.events:
                 if event.key[:1] in _FOLLOWED:
-                    what = noted(event)
-                    keys += () if what is None else (what,)
+                    keys += noted(event)
                 else:
                     keys += self.scopes.noted(event)
             if keys:
