@@ -149,7 +149,7 @@ def test_another_analysis_or_other_fields_are_refused(filled: Filled, monkeypatc
     in_segments(filled)
     with pytest.raises(KeywordsOutdated):
         open_keywords(filled.folder, KeywordOptions(fields=("own", "title")))
-    monkeypatch.setattr(view_module, "ANALYSIS_VERSION", "2/other")
+    monkeypatch.setattr(view_module, "ANALYSIS_VERSION", "other")
     with pytest.raises(KeywordsOutdated):
         open_keywords(filled.folder)
 

@@ -16,8 +16,9 @@ from recollectd._native.keyword_text import CLASSES, TextAnalysis
 from recollectd.protocol import errors
 from recollectd.storage.keywords.stop_words import STOP_WORDS
 
-# Anything that changes which terms a text has changes this; a view written by another one is made anew.
-ANALYSIS_VERSION: Final = f"1/snowball-{Stemmer.version()}"
+# Anything that changes which terms a text has, or which texts are counted, changes this; a view written by another one
+# is made anew.
+ANALYSIS_VERSION: Final = f"2/snowball-{Stemmer.version()}"
 
 WORD_CHARS_MAX: Final = 64  # what a longer word has beyond is not looked at
 _WORDS_REMEMBERED_MAX: Final = 100_000
