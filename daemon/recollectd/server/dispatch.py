@@ -23,9 +23,9 @@ from recollectd.protocol.messages.transactions import Unwatch, Watch, Watching
 from recollectd.server import reads
 from recollectd.server.committer import Committer
 from recollectd.server.connection import IN_FLIGHT_LIMITS, Connection
-from recollectd.server.flights import Flights
 from recollectd.server.hot import HotPath
 from recollectd.server.lanes import Reading, Ticket
+from recollectd.server.single_flight import SingleFlight
 from recollectd.server.slow import SlowLog
 from recollectd.server.watches import Selection, Watcher, Watches
 from recollectd.server.writes import WriteRouter
@@ -80,7 +80,7 @@ class Dispatcher:
         self._sessions = sessions
         self._watches = watches
         self._hot = hot
-        self.flights = Flights(read_executor.submit, hot.cached, lambda: self.position)
+        self._flights = SingleFlight(read_executor.submit, hot.cached, lambda: self.position)
         self.make_intake = hot.make_intake
         self.make_hot_lane = hot.make_lane
         self._now = now
@@ -224,7 +224,7 @@ class Dispatcher:
             elif (cached := self._hot.cached(operation)) is not None:
                 ended(self.position, cached)
             else:
-                self.flights.start(operation, ended)
+                self._flights.start(operation, ended)
 
         def start() -> None:
             if header.after > self.position:

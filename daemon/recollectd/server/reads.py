@@ -199,7 +199,7 @@ class ReadExecutor:
             if result is None:
                 self._start([read])
             else:
-                read.done(view.position, result)
+                _tell(read, view.position, result)
 
     def _run(self, reads: list[Read[Any]], view: JobView) -> None:
         """On a worker thread."""
@@ -215,14 +215,18 @@ class ReadExecutor:
         if view.fills:
             self._fill(view.position, view.fills)
         for read, result in zip(reads, results, strict=True):
-            try:
-                read.done(view.position, result)
-            except Exception as error:  # such as what cannot be encoded: whoever waits must hear of it
-                read.done(view.position, Failed(internal_error(error)))
+            _tell(read, view.position, result)
 
     def close(self) -> None:
         """Wait for what runs; what waits is dropped."""
         self._workers.close()
+
+
+def _tell(read: Read[Any], position: int, result: object) -> None:
+    try:
+        read.done(position, result)
+    except Exception as error:  # such as what cannot be encoded: whoever waits must hear of it
+        read.done(position, Failed(internal_error(error)))
 
 
 def _read_together(reads: list[Read[Any]], view: JobView) -> list[bytes | Failed | None]:

@@ -240,7 +240,10 @@ class WriteRouter:
 
     def fetch(self, keys: Sequence[bytes], told: Callable[[], None]) -> None:
         """Fetch rows that somebody has pinned, and call back; one that cannot be read is not known then."""
-        left = 1
+        missing = [key for key in keys if not self._sequencer.facts.knows(key)]
+        left = len(missing)
+        if not left:
+            self._loop.call_soon(told)
 
         def came(error: errors.RecollectdError | None) -> None:
             nonlocal left
@@ -248,15 +251,9 @@ class WriteRouter:
             if not left:
                 told()
 
-        for key in keys:
-            if not self._sequencer.facts.knows(key):
-                left += 1
-                self._ask(key, came)
+        for key in missing:
+            self._ask(key, came)
         self._fetch()
-        if left == 1:
-            self._loop.call_soon(came, None)
-        else:
-            left -= 1
 
     def _ask(self, key: bytes, came: Callable[[errors.RecollectdError | None], None]) -> None:
         waiting = self._fetching.get(key)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from recollectd.memory.kind import ReadOperation
 from recollectd.protocol.messages.fields import Request
-from recollectd.server.reads import Read
+from recollectd.server.reads import Read, reply_bytes
 
 
 class _Asked(NamedTuple):
@@ -21,11 +21,10 @@ class _Asked(NamedTuple):
     ended: Callable[[int, Any], None]
 
 
-class Flights:
+class SingleFlight:
     """Reads on their way, by what they ask. Lives on the event loop.
 
     submit: starts a read; cached: the answer's bytes if the value cache has it; position: the last commit applied.
-    shared: reads that were spared.
     """
 
     def __init__(
@@ -38,7 +37,6 @@ class Flights:
         self._cached = cached
         self._position = position
         self._under_way: dict[Request, list[_Asked]] = {}
-        self.shared = 0
 
     def start(self, operation: ReadOperation[Any], ended: Callable[[int, Any], None]) -> None:
         """Read what is not in the cache; `ended` is told the position and the result."""
@@ -53,21 +51,20 @@ class Flights:
     def _begin(self, asked: list[_Asked]) -> None:
         operation = asked[0].operation
         self._under_way[operation.request] = []
-        self.shared += len(asked) - 1
         self._submit(Read(operation.read, lambda position, result: self._end(asked, position, result)))
 
     def _end(self, asked: list[_Asked], position: int, result: object) -> None:
+        body = reply_bytes(result)  # first of all: if it fails, this is called again with the failure
         request = asked[0].operation.request
         waiting = self._under_way.pop(request)
         for each in asked:
-            each.ended(position, result)
+            each.ended(position, body)
         missing: list[_Asked] = []
         for each in waiting:
             cached = self._cached(each.operation)
             if cached is None:
                 missing.append(each)
             else:
-                self.shared += 1
                 each.ended(self._position(), cached)
         if missing:  # somebody who was just told may have asked again
             if (waiting_again := self._under_way.get(request)) is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from recollectd.config.environment import HOT_PATH, Way
+from recollectd.protocol import errors
 from recollectd.protocol.messages import connection, state
+from recollectd.server import reads, single_flight
 from server.conftest import MakeDaemon
 from support.manual_daemon import ManualDaemon, Peer
-from support.wire import NAMESPACE, expect, get, put
+from support.wire import NAMESPACE, expect, get, put, refusal
 
 PEERS = 20
 
@@ -45,7 +47,6 @@ def test_what_many_ask_for_is_read_once_or_twice(manual: ManualDaemon) -> None:
     while manual.read_pool.jobs:
         run(manual)
     assert [value(*pair) for pair in zip(peers, asked, strict=True)] == [b"\xa3old"] * PEERS
-    assert manual.daemon.dispatcher.flights.shared == PEERS - (1 if cached else 2)
 
 
 def test_what_is_absent_is_read_no_more_often(manual: ManualDaemon) -> None:
@@ -81,3 +82,22 @@ def test_other_questions_about_the_record_have_a_flight_of_their_own(manual: Man
         run(manual)
     assert value(peer, ids[0]) == b"\xa3old"
     assert not isinstance(other.answer(ids[1]).reply, connection.ErrorReply)
+
+
+def test_an_answer_that_cannot_be_encoded_is_an_error_to_all_who_wait(
+    manual: ManualDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers = [manual.connect() for _ in range(3)]
+    asked = [peer.send(get("k")) for peer in peers]
+
+    def fail(result: object) -> bytes:
+        if isinstance(result, reads.Failed):
+            return reads.reply_bytes(result)
+        raise TypeError("cannot be encoded")
+
+    monkeypatch.setattr(single_flight, "reply_bytes", fail)
+    monkeypatch.setattr(manual.daemon.hot, "cache", None)  # what is read fills nothing: all share the next read
+    while manual.read_pool.jobs:
+        run(manual)
+    for peer, request_id in zip(peers, asked, strict=True):
+        assert refusal(peer.answer(request_id).reply)[0] == errors.InternalError.row.code
