@@ -5,10 +5,10 @@ namespace. Its turns are added as they are, `Speaker: text [shared photo: captio
 time of their session, and with the given vectors; what else the search reads of them, their windows and dates, the
 daemon makes itself. Every question goes through the client's public search.
 
-Tuned were the four figures that are defaults of the search (the weight of keywords, what neighbours share, the factor
-of the speaker, what words of the first results add), on all conversations together, on a grid where neighbouring points
-differ by about .005. Beside it stands leave-one-conversation-out: the best point of GRID for the other conversations,
-measured on the one left out.
+Tuned were the five figures that are defaults of the search (the weight of keywords, what neighbours share, the factor
+of the speaker, what words of the first results add, what a turn's place and length tell), on all conversations
+together, on a grid where neighbouring points differ by about .005. Beside it stands leave-one-conversation-out: the
+best point of GRID for the other conversations, measured on the one left out.
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ MUST: Final = {
     ("multi-hop R@10", "hybrid"): f">= {BASELINE_MULTI_HOP + 0.02:.3f}",
 }
 GRID: Final = tuple(
-    {"weight": weight, "neighbours": neighbours, "speaker": speaker, "expansion": expansion}
-    for weight, neighbours, speaker, expansion in itertools.product((2.0, 3.0), (0.0, 0.15), (0.0, 0.3), (0.0, 0.3))
+    {"weight": weight, "neighbours": neighbours, "speaker": speaker, "expansion": expansion, "turns": turns}
+    for weight, neighbours, speaker, expansion, turns in itertools.product(
+        (2.0, 3.0), (0.0, 0.15), (0.0, 0.2), (0.0, 0.3), (0.0, 0.2)
+    )
 )
 
 

@@ -122,6 +122,7 @@ def _asked(
         neighbours=0.0,
         speaker=0.0,
         expansion=0.0,
+        turns=0.0,
         among=among,
     )
 

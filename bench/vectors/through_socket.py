@@ -98,6 +98,7 @@ def request_of(query: Floats, filter: str = "", *, records: bool = False, effort
         filter=filter,
         limit=NEAREST,
         neighbours=0.0,
+        turns=0.0,
         records=records,
         effort=effort,
     )

@@ -61,7 +61,7 @@ class Searched:
     ) -> list[str]:
         view: TestView = self.store.view()
         view.memories = self.views
-        told = {"limit": 1_000, "neighbours": 0.0, "speaker": 0.0, "expansion": 0.0, **told}
+        told = {"limit": 1_000, "neighbours": 0.0, "speaker": 0.0, "expansion": 0.0, "turns": 0.0, **told}
         request = messages.MemorySearch(NS, text, filter=filter, **told)
         found = self.store.read(request, view=view, before=before)
         return [result.memory.memory_id for result in found.results]

@@ -32,7 +32,7 @@ def searched(tmp_path: Path) -> Iterator[Searched]:
 
 
 def request(rng: random.Random, **told: Any) -> messages.MemorySearch:
-    told = {"limit": rng.choice((1, 3, 10)), "neighbours": 0.0, "records": False, **told}
+    told = {"limit": rng.choice((1, 3, 10)), "neighbours": 0.0, "turns": 0.0, "records": False, **told}
     query = {"mini": vector(rng.uniform(0.1, 1), rng.uniform(0.1, 1))}
     return messages.MemorySearch(NS, vectors=told.pop("vectors", query), **told)
 
@@ -94,6 +94,7 @@ def test_both_ways_answer_the_same_through_changes(searched: Searched, seed: int
         {"exact": True},
         {"min_score": 0.5},
         {"neighbours": 0.1},
+        {"turns": 0.1},
         {"mode": "keyword", "text": "tea"},
         {"text": "tea"},
         {"text": "tea", "vectors": {}, "speaker": 0.0, "expansion": 0.0},

@@ -34,7 +34,7 @@ def client(daemon: Daemon) -> Iterator[Client]:
 
 def places(client: Client, text: str, **told: object) -> list[tuple[str | None, int]]:
     """Return where the messages are that a search finds by their own words."""
-    found = client.memories.search(text, limit=1_000, among="messages", neighbours=0, **told)  # type: ignore[arg-type]
+    found = client.memories.search(text, limit=1_000, among="messages", neighbours=0, turns=0, **told)  # type: ignore[arg-type]
     for hit in found.hits:
         assert hit.memory.kind == "message"
     return [(hit.memory.conversation_id, hit.memory.position) for hit in found.hits]

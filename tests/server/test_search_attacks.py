@@ -21,7 +21,7 @@ WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "
 DIMENSIONS = 4
 SPACE = "s"
 OPERATORS = "\"'()[]{}<>=!&|^~*?+-:;,.\\/%$#@`\t\n\r\0\x7f\u200b\u202e\ufeff"
-ARM_ALONE: dict[str, Any] = {"neighbours": 0.0, "speaker": 0.0, "expansion": 0.0}
+ARM_ALONE: dict[str, Any] = {"neighbours": 0.0, "speaker": 0.0, "expansion": 0.0, "turns": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def searches(rng: random.Random) -> list[dict[str, Any]]:
         {"vectors": vectors},
         {"text": text, "vectors": vectors},
         {"text": text, "mode": "keyword", **ARM_ALONE},
-        {"vectors": vectors, "neighbours": 0.0},
+        {"vectors": vectors, "neighbours": 0.0, "turns": 0.0},
         {"text": text, "vectors": vectors, "diversity": 0.6},
         {"text": text, "vectors": vectors, "importance_weight": 0.6, "filter": "importance > 0.2"},
     ]

@@ -109,6 +109,7 @@ SEARCH: Final = memories.MemorySearch(
     7_200_000_000,
     False,
     96,
+    0.75,
 )
 RECORD_GUARD: Final = transactions.RecordGuard(1, NAMESPACE, "profile", 77)
 RANGE_GUARD: Final = transactions.RangeGuard(2, NAMESPACE, 70, LATER)
@@ -226,6 +227,7 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
                 0.125,
                 ((0, 3), (10, 13)),
                 0.875,
+                1.125,
             ),
         ),
         b"cursor",

@@ -306,6 +306,7 @@ class ScoreDetails(Struct, frozen=True):
     recency: float = 1.0
     importance: float = 1.0
     access: float = 1.0
+    turn: float = 1.0
     reranker: float | None = None
     first_score: float | None = None
 

@@ -23,7 +23,7 @@ def found(client: Client, query: str, k: int, filter: str) -> list[Document]:
         return []
     with in_their_terms():
         found = client.memories.search(
-            query, mode="keyword", limit=k, filter=filter, neighbours=0.0, speaker=0.0, expansion=0.0
+            query, mode="keyword", limit=k, filter=filter, neighbours=0.0, speaker=0.0, expansion=0.0, turns=0.0
         )
     return [document_of(hit.memory) for hit in found.hits]
 

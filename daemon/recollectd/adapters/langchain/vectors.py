@@ -103,6 +103,7 @@ class RecollectdVectorStore(VectorStore):
                 min_score=-1.0,
                 neighbours=0.0,
                 speaker=0.0,
+                turns=0.0,
                 diversity=diversity,
                 explain=True,
             ).hits

@@ -86,6 +86,7 @@ def _search(face: Any, *, namespace: Namespace, vector: bytes, limit: int) -> An
         explain=True,
         neighbours=0.0,
         speaker=0.0,
+        turns=0.0,
     )
 
 

@@ -60,6 +60,7 @@ class Searches(Calls[Style]):
         neighbours: float = messages.NEIGHBOURS_DEFAULT,
         speaker: float = messages.SPEAKER_DEFAULT,
         expansion: float = messages.EXPANSION_DEFAULT,
+        turns: float = messages.TURNS_DEFAULT,
         cursor: bytes = b"",
         among: Among = "memories",
         access_weight: float = 0.0,
@@ -78,19 +79,20 @@ class Searches(Calls[Style]):
         with score_details and highlights. among: `messages` of the namespace's conversations, which
         have a `role`, or `both` in one ranking (see `configure_search`).
 
-        Beside the arms: recency_half_life: seconds of age that halve a score; importance_weight: 0 to 1; diversity:
-        0 to 1, how much to prefer what differs from better results; neighbours: the part of its score that a memory
-        gives to those next to it in its conversation; speaker: how much more counts what was said (`Name: ...`) by
-        the only one whom the text names; access_weight: how much it decides how often a memory was found, halved with
-        `access_half_life` seconds since; expansion: what most of a score the other words of the first results add to a
-        result that has them too; 0 turns each off. cursor: what the page before gave.
+        Beside the arms: recency_half_life: seconds of age that halve a score; importance_weight: 0 to 1; diversity: 0
+        to 1, how much to prefer what differs from better results; neighbours: the part of its score that a memory gives
+        to those next to it in its conversation; speaker: how much more counts what was said (`Name: ...`) by the only
+        one whom the text names; turns: the part of its score that a question gives to what answers it, and how much
+        less counts what asks, or says little, in a conversation; access_weight: how much it decides how often a memory
+        was found, halved with `access_half_life` seconds since; expansion: what most of a score the other words of the
+        first results add to a result that has them too; 0 turns each off. cursor: what the page before gave.
 
         reranker: called with the text and the best `candidates`, gives a score for each; the best `limit` by these are
         returned, with `score_details.reranker` and `first_score`.
         """
         reranking = reranking_of(reranker, text, limit, candidates, cursor)
         told = self._told(filter, limit if reranking is None else reranking.candidates, as_of, min_score, among)
-        factors = _factors(recency_half_life, importance_weight, diversity, neighbours, speaker, expansion)
+        factors = _factors(recency_half_life, importance_weight, diversity, neighbours, speaker, expansion, turns)
         factors |= _access_factor(access_weight, access_half_life)
         told |= {"hidden": hidden, "exact": exact, "explain": explain, "cursor": cursor, **factors}
         told["effort"] = whole(effort, "effort", most=limits.VECTOR_EFFORT_MAX)
@@ -116,13 +118,13 @@ class Searches(Calls[Style]):
     ) -> Call[list[MemoryRank]]:
         """Return ids and scores of the memories that fit best, the best first, and nothing of what they say.
 
-        Scores are those of the arms alone: nothing is added for neighbours, speakers or first results. For a vector
-        alone this is the cheapest search there is: no record is read, and what several callers ask at once is answered
-        together. The arguments are those of `search`.
+        Scores are those of the arms alone: nothing is added for neighbours, speakers, turns or first results. For a
+        vector alone this is the cheapest search there is: no record is read, and what several callers ask at once is
+        answered together. The arguments are those of `search`.
         """
         told = self._told(filter, limit, as_of, min_score, "memories")
         told |= {"hidden": hidden, "exact": exact, "records": False, "neighbours": 0.0, "speaker": 0.0}
-        told |= {"expansion": 0.0, "effort": whole(effort, "effort", most=limits.VECTOR_EFFORT_MAX)}
+        told |= {"expansion": 0.0, "turns": 0.0, "effort": whole(effort, "effort", most=limits.VECTOR_EFFORT_MAX)}
         return self._search(text, vector, vectors, weights, mode, told, lambda request: ask(request, _ranks))
 
     @query
@@ -235,6 +237,7 @@ def _factors(
     neighbours: float,
     speaker: float,
     expansion: float,
+    turns: float,
 ) -> dict[str, Any]:
     return {
         "recency_half_life_us": duration_us(recency_half_life, "recency_half_life") or 0,
@@ -243,6 +246,7 @@ def _factors(
         "neighbours": float(neighbours),
         "speaker": float(speaker),
         "expansion": float(expansion),
+        "turns": float(turns),
     }
 
 
@@ -274,5 +278,5 @@ def _hit(wire: messages.MemoryResult, *, explain: bool) -> MemoryHit:
     if not explain:
         return MemoryHit(memory_of(wire.memory), wire.score)
     arms = [ScoreDetail(each.arm, each.rank, each.raw, each.normalised, each.weight) for each in wire.details]
-    details = ScoreDetails(arms, wire.neighbours, wire.speaker, wire.recency, wire.importance, wire.access)
+    details = ScoreDetails(arms, wire.neighbours, wire.speaker, wire.recency, wire.importance, wire.access, wire.turn)
     return MemoryHit(memory_of(wire.memory), wire.score, details, list(wire.highlights))

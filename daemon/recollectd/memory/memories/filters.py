@@ -27,6 +27,8 @@ _TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 _SPEAKER: Final = re.compile(r"\s*([^\W\d_][\w .'-]{0,63}):\s")
+_ASKS: Final = re.compile(r"[?\uff1f\u061f]\W*\Z")
+_ENDING_CHARS: Final = 16  # so near to its end a question has its mark
 _ABSENT: Final = object()
 _NUMBER_DIGITS_MAX: Final = 400
 _WORDS: Final = {"true": True, "false": False, "null": None}
@@ -36,7 +38,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Subject:
     """A memory as filters see it."""
 
-    __slots__ = ("_metadata", "_speaker", "body", "head", "memory_id", "role", "told")
+    __slots__ = ("_asks", "_metadata", "_speaker", "body", "head", "memory_id", "role", "told")
 
     def __init__(self, memory_id: str, head: MemoryHead, body: MemoryBody, role: str = "") -> None:
         self.memory_id = memory_id
@@ -45,6 +47,7 @@ class Subject:
         self.body = body
         self._metadata: Any = _ABSENT
         self._speaker: str | None = None
+        self._asks: bool | None = None
         self.told: Memory | None = None
 
     @property
@@ -59,6 +62,20 @@ class Subject:
     def said(self) -> str:
         """The text without by whom it was said."""
         return self.body.text.partition(":")[2] if self.speaker else self.body.text
+
+    @property
+    def asks(self) -> bool:
+        """Whether the text ends with a question; what may stand behind that in brackets is not looked at."""
+        if self._asks is None:
+            text = self.body.text.rstrip()
+            if text.endswith("]"):
+                text = text[: max(0, text.rfind("["))].rstrip()
+            self._asks = _ASKS.search(text[-_ENDING_CHARS:]) is not None
+        return self._asks
+
+    def same_voice(self, other: Subject) -> bool:
+        """Tell whether both are known to be said by the same."""
+        return self.role == other.role and self.speaker == other.speaker and bool(self.role or self.speaker)
 
     @property
     def metadata(self) -> Any:

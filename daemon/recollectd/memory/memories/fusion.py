@@ -16,13 +16,13 @@ from typing import Final, NamedTuple
 from recollectd.memory.memories.accesses import weigh_accesses
 from recollectd.memory.memories.documents import same_sitting
 from recollectd.memory.memories.fetching import Found
-from recollectd.memory.memories.heads import MemoryBody
 from recollectd.protocol.messages.memories import MemorySearch, ScoreDetail
 
 IMPORTANCE_UNTOLD: Final = 0.5
 LOOKED_AT: Final = 400
 """So many of an arm's best are fused; the scores of its worst there count as 0."""
 _DIVERSIFIED: Final = 100  # so many of the best take part in choosing what differs, on whatever page
+_SUBSTANCE_MAX: Final = 3.0  # what is so many times as long as the mean says no less than what is longer
 WORD: Final = re.compile(r"[^\W_]+")
 
 
@@ -46,7 +46,7 @@ class Arm(NamedTuple):
 class Candidate:
     """One memory on its way to being a result. places: by arm, its rank and score there."""
 
-    __slots__ = ("access", "found", "importance", "neighbours", "places", "recency", "score", "speaker")
+    __slots__ = ("access", "found", "importance", "neighbours", "places", "recency", "score", "speaker", "turn")
 
     def __init__(self, found: Found) -> None:
         self.found = found
@@ -57,6 +57,7 @@ class Candidate:
         self.recency = 1.0
         self.importance = 1.0
         self.access = 1.0
+        self.turn = 1.0
 
     def details(self) -> tuple[ScoreDetail, ...]:
         """Return what each arm that found it made of it."""
@@ -148,8 +149,8 @@ def expand(candidates: Mapping[bytes, Candidate], arm: Arm) -> None:
 
 def apply_factors(candidates: Mapping[bytes, Candidate], request: MemorySearch, now: int) -> None:
     """Bring in what beside the arms decides, as far as the request asks for it."""
-    if request.neighbours:
-        _share(candidates.values(), request.neighbours)
+    if request.neighbours or request.turns:
+        _converse(candidates.values(), request.neighbours, request.turns)
     if request.speaker and request.text:
         _hear(candidates.values(), request.text, request.speaker)
     factors = bool(request.recency_half_life_us or request.importance_weight)
@@ -157,7 +158,7 @@ def apply_factors(candidates: Mapping[bytes, Candidate], request: MemorySearch, 
         if factors:
             _weigh(candidate, request, now)
         candidate.score += candidate.neighbours
-        candidate.score *= candidate.speaker * candidate.recency * candidate.importance
+        candidate.score *= candidate.speaker * candidate.turn * candidate.recency * candidate.importance
     if request.access_weight:
         weigh_accesses(candidates.values(), request, now)
 
@@ -172,18 +173,32 @@ def _weigh(candidate: Candidate, request: MemorySearch, now: int) -> None:
         candidate.importance = 1 - request.importance_weight + request.importance_weight * importance
 
 
-def _share(candidates: Iterable[Candidate], share: float) -> None:
-    """Let memories said next to each other have part of each other's scores: an answer lies beside its question."""
-    places: dict[tuple[str, int], tuple[Candidate, MemoryBody]] = {}
+def _converse(candidates: Iterable[Candidate], share: float, turns: float) -> None:
+    """Bring in what the conversation around memories tells of them.
+
+    Those said next to each other have part of each other's scores, and what answers a question has `turns` of the
+    question's besides: there lies what was asked for. A question counts half of `turns` less than what says something.
+    And what says little counts less, by the power `turns` of its length over the mean: its score is of the words around
+    it, which it was indexed with. A text that is kept elsewhere, so that none is here, is taken for one of that length.
+    """
+    places: dict[tuple[str, int], Candidate] = {}
     for candidate in candidates:
+        head = candidate.found.subject.head
+        if head.thread:
+            places[head.thread, head.position] = candidate
+    lengths = [length for candidate in places.values() if (length := len(candidate.found.subject.body.text))]
+    mean = sum(lengths) / len(lengths) if lengths else 1.0
+    for (thread, position), candidate in places.items():
         subject = candidate.found.subject
-        if subject.head.thread:
-            places[subject.head.thread, subject.head.position] = candidate, subject.body
-    for (thread, position), (candidate, body) in places.items():
-        for beside in (position - 1, position + 1):
-            other = places.get((thread, beside))
-            if other is not None and same_sitting(body, other[1]):
-                candidate.neighbours += share * other[0].score
+        before, behind = places.get((thread, position - 1)), places.get((thread, position + 1))
+        if before is not None and same_sitting(subject.body, before.found.subject.body):
+            answers = turns and before.found.subject.asks and not subject.same_voice(before.found.subject)
+            candidate.neighbours += (share + turns if answers else share) * before.score
+        if behind is not None and same_sitting(subject.body, behind.found.subject.body):
+            candidate.neighbours += share * behind.score
+        if turns:
+            substance = min(_SUBSTANCE_MAX, len(subject.body.text) / mean) if subject.body.text else 1.0
+            candidate.turn = substance**turns * (1 - turns / 2 if subject.asks else 1)
 
 
 def _hear(candidates: Iterable[Candidate], query: str, more: float) -> None:

@@ -95,6 +95,7 @@ def _result(candidate: Candidate, search: SearchAmong, *, explain: bool) -> mess
         candidate.neighbours,
         search.highlights(candidate.found),
         candidate.access,
+        candidate.turn,
     )
 
 

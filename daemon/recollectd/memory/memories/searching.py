@@ -73,7 +73,7 @@ def is_plain(request: MemorySearch) -> bool:
     keywords = bool(request.text) and request.mode != "vector"
     spaces_asked = len(request.vectors or {}) if request.mode != KEYWORD else 0
     factors = request.recency_half_life_us or request.importance_weight or request.access_weight or request.diversity
-    beside = request.neighbours or ((request.speaker or request.expansion) and request.text)
+    beside = request.neighbours or request.turns or ((request.speaker or request.expansion) and request.text)
     return keywords + spaces_asked == 1 and not factors and not beside
 
 

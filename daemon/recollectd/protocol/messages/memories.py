@@ -265,8 +265,9 @@ class MemoryVersions(Reply, frozen=True, tag=104):
 
 KEYWORD_WEIGHT_DEFAULT: Final = 3.0
 NEIGHBOURS_DEFAULT: Final = 0.15
-SPEAKER_DEFAULT: Final = 0.3
+SPEAKER_DEFAULT: Final = 0.2
 EXPANSION_DEFAULT: Final = 0.3
+TURNS_DEFAULT: Final = 0.2
 MEMORIES: Final = "memories"
 MESSAGES: Final = "messages"
 BOTH: Final = "both"
@@ -330,6 +331,9 @@ class MemorySearch(Request, frozen=True, tag=105):
         int,
         Meta(ge=0, le=limits.VECTOR_EFFORT_MAX, description="how far graphs are searched; 0: as the daemon sees fit"),
     ] = 0
+    turns: Annotated[
+        float, Meta(ge=0, le=1, description="how much more counts what answers a question, or says much; 0: off")
+    ] = TURNS_DEFAULT
 
 
 class ScoreDetail(Part, frozen=True):
@@ -356,6 +360,7 @@ class MemoryResult(Part, frozen=True):
         tuple[tuple[int, int], ...], Meta(description="where the text has words of the query, if details are asked for")
     ] = ()
     access: Annotated[float, Meta(description="the factor of how often it was found; 1 where it is off")] = 1.0
+    turn: Annotated[float, Meta(description="the factor of a turn in conversation; 1 where it is off")] = 1.0
 
 
 class MemoryResults(Reply, frozen=True, tag=105):

@@ -38,11 +38,12 @@ class KeywordOptions(NamedTuple):
 class Scoring(NamedTuple):
     """The parameters of BM25. k1: how soon more occurrences count no more; b: how much long texts are held back.
 
-    The defaults are those of short texts, such as turns of a conversation.
+    The defaults are the usual ones (Robertson, Zaragoza 2009). That a short turn of a conversation says little is not
+    for them to tell, but for the search that puts arms together.
     """
 
-    k1: float = 0.9
-    b: float = 0.4
+    k1: float = 1.2
+    b: float = 0.75
 
     def check(self) -> Scoring:
         """Return itself; raises InvalidArgument."""
