@@ -7,6 +7,7 @@ is too small is replaced by a copy, and readers keep theirs.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,11 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from recollectd._native import vector_scan
+from recollectd._native.vector_ids import IdLog
+from recollectd.storage.vectors.files import room_for
 from recollectd.storage.vectors.spec import Floats, Metric, Spec
 
 # Memory is touched only where rows are written, so after some steps the whole room is reserved at once: copying a
 # large delta would hold up everybody for tens of milliseconds.
 ROOM_STEPS: Final = (64, 512, 4096)
+
+_SEED: Final = secrets.randbits(64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class DeltaRows:
     coarse: npt.NDArray[np.int8] | None
     coarse_scales: Floats | None
     died: npt.NDArray[np.uint64]
-    ids: list[bytes]
+    ids: IdLog
     count: int
 
 
@@ -42,8 +47,7 @@ class Delta:
         self._rows_max = rows_max
         self.count = 0
         self.dead = 0
-        self.ids: list[bytes] = []
-        self.row_of: dict[bytes, int] = {}
+        self.ids = IdLog(_SEED, rows_expected)
         self.stored: npt.NDArray[np.uint8]
         self.coarse: npt.NDArray[np.int8] | None
         self.coarse_scales: Floats | None
@@ -91,14 +95,11 @@ class Delta:
         self.stored[first : first + count] = rows
         self._enter(first, ids, born)
 
-    def kill(self, record_id: bytes, seq: int) -> bool:
-        """Let a record's row die; False when it has none here."""
-        row = self.row_of.pop(record_id, -1)
-        if row < 0:
-            return False
-        self.died[row] = seq
-        self.dead += 1
-        return True
+    def kill_many(self, record_ids: list[bytes], seq: int) -> list[bytes]:
+        """Let records' rows die; return who had one here."""
+        killed = self.ids.kill_many(record_ids, self.died, seq)
+        self.dead += len(killed)
+        return killed
 
     def alive_at(self, seq: int, after: int = 0) -> npt.NDArray[np.intp]:
         """Return the rows born after one seq that live at another."""
@@ -108,8 +109,7 @@ class Delta:
 
     def _enter(self, first: int, ids: Sequence[bytes], born: int | npt.NDArray[np.uint64]) -> None:
         self.born[first : first + len(ids)] = born
-        self.row_of.update(zip(ids, range(first, first + len(ids)), strict=True))
-        self.ids.extend(ids)
+        self.ids.append(list(ids))
         self.count = first + len(ids)
 
     def _make_room(self, count: int) -> None:
@@ -119,12 +119,12 @@ class Delta:
 
     def _reserve(self, room: int) -> None:
         dimensions, kept = self._spec.dimensions, self.count
-        stored = np.empty((room, self._spec.row_bytes), np.uint8)
-        died, born = np.zeros(room, np.uint64), np.zeros(room, np.uint64)
+        stored = room_for((room, self._spec.row_bytes), np.uint8)
+        died, born = room_for((room,), np.uint64), room_for((room,), np.uint64)
         coarse: npt.NDArray[np.int8] | None = None
         scales: Floats | None = None
         if self._spec.metric is Metric.COSINE:
-            coarse, scales = np.empty((room, dimensions), np.int8), np.empty(room, np.float32)
+            coarse, scales = room_for((room, dimensions), np.int8), room_for((room,), np.float32)
         if kept:
             stored[:kept], died[:kept], born[:kept] = self.stored[:kept], self.died[:kept], self.born[:kept]
             if coarse is not None and scales is not None and self.coarse is not None and self.coarse_scales is not None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import mmap
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from recollectd._native import regions
 from recollectd._native.checksum import xxh64
 from recollectd.storage.durable import FILE_MODE
 from recollectd.storage.vectors.errors import FileDamaged
 
 CHUNK_BYTES: Final = 1 << 22
+# Smaller memory comes from the heap.
+REGION_BYTES_MIN: Final = 1 << 20
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 class FileMark(msgspec.Struct, frozen=True):
@@ -34,13 +41,12 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         os.fsync(descriptor)
 
 
-def map_file(path: Path) -> mmap.mmap | bytes:
+def map_file(path: Path) -> memoryview | bytes:
     """Map a file read-only; an empty one is no bytes. Raises FileDamaged when it is not there."""
     try:
         with path.open("rb") as file:
-            if not os.fstat(file.fileno()).st_size:
-                return b""
-            return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            length = os.fstat(file.fileno()).st_size
+            return regions.of_file(file.fileno(), length) if length else b""
     except OSError as error:
         raise FileDamaged(f"{path.name}: {error.strerror}") from error
 
@@ -51,7 +57,7 @@ def mark_of(path: Path) -> FileMark:
     return FileMark(len(mapped), xxh64(memoryview(mapped)))
 
 
-def map_checked(path: Path, mark: FileMark) -> mmap.mmap | bytes:
+def map_checked(path: Path, mark: FileMark) -> memoryview | bytes:
     """Map a file that is what its mark says. Raises FileDamaged, naming what differs; reads all of the file."""
     mapped = map_file(path)
     if len(mapped) != mark.length:
@@ -59,3 +65,11 @@ def map_checked(path: Path, mark: FileMark) -> mmap.mmap | bytes:
     if xxh64(memoryview(mapped)) != mark.checksum:
         raise FileDamaged(f"{path.parent.name}/{path.name} does not have its checksum")
     return mapped
+
+
+def room_for(shape: tuple[int, ...], kind: type[_Number]) -> npt.NDArray[_Number]:
+    """Return zeros that take memory where they are touched, a small page at a time, and cost nobody time at the end."""
+    length = math.prod(shape) * np.dtype(kind).itemsize
+    if length < REGION_BYTES_MIN:
+        return np.zeros(shape, kind)
+    return np.frombuffer(regions.zeros(length), kind).reshape(shape)

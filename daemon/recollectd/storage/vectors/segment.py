@@ -6,17 +6,17 @@ it is mapped, by any number of threads at once.
 
 from __future__ import annotations
 
-import mmap
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from recollectd._native import regions
 from recollectd._native.vector_ids import IdTable
 from recollectd._native.vector_scan import Graph
 from recollectd.storage.vectors.errors import FileDamaged
-from recollectd.storage.vectors.files import map_checked
+from recollectd.storage.vectors.files import map_checked, room_for
 from recollectd.storage.vectors.manifest import GRAPH_NAME, IDS_NAME, ROWS_NAME, SegmentEntry
 from recollectd.storage.vectors.spec import Spec
 
@@ -41,11 +41,11 @@ class Segment:
             raise FileDamaged(f"{folder.name}/{IDS_NAME}: {error}") from error
         file = mapped.get(GRAPH_NAME)
         self._graph_bytes = len(file) if file is not None else 0
-        if random_access and isinstance(file, mmap.mmap):
-            file.madvise(mmap.MADV_RANDOM)
+        if random_access and isinstance(file, memoryview):
+            regions.expect_random(file)
         self.graph = self._open_graph(file) if file is not None else None
         # Untouched pages of zeros cost nothing: most segments have few dead rows.
-        self.died = np.zeros(entry.rows, np.uint64)
+        self.died = room_for((entry.rows,), np.uint64)
         self.dead = 0
         if entry.dead and entry.dead_mark is not None:
             bits = np.frombuffer(map_checked(folder / entry.dead, entry.dead_mark), np.uint8)
@@ -63,7 +63,7 @@ class Segment:
         """How many rows have not died."""
         return self.entry.rows - self.dead
 
-    def _open_graph(self, file: mmap.mmap | bytes) -> Graph:
+    def _open_graph(self, file: memoryview | bytes) -> Graph:
         spec = self.spec
         try:
             return Graph(file, spec.dimensions, spec.measure, spec.graph_precision)
@@ -80,14 +80,11 @@ class Segment:
         """Bytes of the graph: of its file, all of which are in memory when it is searched at speed, and beside it."""
         return self._graph_bytes + (self.graph.table_bytes if self.graph is not None else 0)
 
-    def kill(self, record_id: bytes, seq: int) -> bool:
-        """Let a record's row die; False when it has no live one here."""
-        row = self.ids.find(record_id)
-        if row < 0 or self.died[row]:
-            return False
-        self.died[row] = seq
-        self.dead += 1
-        return True
+    def kill_many(self, record_ids: list[bytes], seq: int) -> list[bytes]:
+        """Let records' rows die; return who had a live one here."""
+        killed = self.ids.kill_many(record_ids, self.died, seq)
+        self.dead += len(killed)
+        return killed
 
     def dead_at(self, seq: int) -> npt.NDArray[np.bool_]:
         """Return which rows were dead as of a seq."""

@@ -62,8 +62,4 @@ class Selection:
 
 
 def _rows(part: Segment | Delta, record_ids: list[bytes]) -> RowNumbers:
-    if isinstance(part, Segment):
-        return np.sort(np.frombuffer(part.ids.find_many(record_ids), np.uint64))
-    row_of = part.row_of
-    found = [row for row in map(row_of.get, record_ids) if row is not None] if row_of else []
-    return np.sort(np.array(found, np.uint64))
+    return np.sort(np.frombuffer(part.ids.find_many(record_ids), np.uint64))

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recollectd.storage.vectors.delta import Delta, DeltaRows
 from recollectd.storage.vectors.dumps import Puts
@@ -25,6 +27,8 @@ from recollectd.storage.vectors.spec import Spec, Vector, stack
 
 if TYPE_CHECKING:
     from recollectd.storage.vectors.searching import Standing
+
+_FIRST: Final = itemgetter(0)
 
 
 class Snapshot(NamedTuple):
@@ -96,8 +100,7 @@ class Space:
                 self._since_rebuild.update(latest)
             self.version += 1
             self.changed_seq = seq
-            for record_id in [record_id for record_id, vector in latest.items() if vector is None]:
-                self._delete(seq, record_id)
+            self._delete(seq, [record_id for record_id, vector in latest.items() if vector is None])
             self._put(seq, {record_id: vector for record_id, vector in latest.items() if vector is not None})
             self._publish(seq)
             self.version += 1
@@ -106,8 +109,10 @@ class Space:
         """Take a section of a dump, before anybody reads. In dumps of different times a record may be there twice."""
         for seq, record_id in deleted:
             if seq > self.covered_seq:
-                self._delete(seq, record_id)
-        replaced = sum(self._kill(record_id, seq) for record_id, seq in zip(puts.ids, puts.born.tolist(), strict=True))
+                self._delete(seq, [record_id])
+        replaced = 0
+        for seq, together in groupby(zip(puts.born.tolist(), puts.ids, strict=True), _FIRST):
+            replaced += len(self._kill([record_id for _, record_id in together], seq))
         self.active.append_stored(puts.born, puts.ids, puts.rows)
         self.live += len(puts.ids) - replaced
 
@@ -127,30 +132,32 @@ class Space:
         """Whether a change is old (the segments have it), or will come or came with the rebuild."""
         return seq <= max(self.covered_seq, self.rebuilt_seq) or bool(self.damaged and self._since_rebuild is None)
 
-    def _delete(self, seq: int, record_id: bytes) -> None:
-        if self._kill(record_id, seq):
-            self.live -= 1
-            self.deleted.append((seq, record_id))
+    def _delete(self, seq: int, record_ids: list[bytes]) -> None:
+        killed = self._kill(record_ids, seq)
+        self.live -= len(killed)
+        self.deleted.extend((seq, record_id) for record_id in killed)
 
     def _put(self, seq: int, vectors: Mapping[bytes, Vector]) -> None:
         if not vectors:
             return
         stacked = stack(list(vectors.values()))
         assert len(stacked) == len(vectors) * self.spec.dimensions, "a vector was not checked before it was journaled"
-        replaced = sum(self._kill(record_id, seq) for record_id in vectors)
+        replaced = len(self._kill(list(vectors), seq))
         self.active.append(seq, list(vectors), stacked)
         self.live += len(vectors) - replaced
 
-    def _kill(self, record_id: bytes, seq: int) -> bool:
-        if self.active.kill(record_id, seq):
-            return True
+    def _kill(self, record_ids: list[bytes], seq: int) -> list[bytes]:
+        """Let the rows of these records die, each of which is in one place at most; return who had one."""
+        if not record_ids:
+            return []
+        killed = self.active.kill_many(record_ids, seq)
         places: tuple[Delta | Segment, ...] = (*((self.frozen,) if self.frozen else ()), *self.segments)
         for place in places:
-            if place.kill(record_id, seq):
-                if self._died_since is not None:
-                    self._died_since[record_id] = seq
-                return True
-        return False
+            found = place.kill_many(record_ids, seq)
+            if found and self._died_since is not None:
+                self._died_since.update(dict.fromkeys(found, seq))
+            killed += found
+        return killed
 
     def _publish(self, seq: int) -> None:
         deltas = (self.active.rows(),) if self.frozen is None else (self.frozen.rows(), self.active.rows())
@@ -216,8 +223,8 @@ class Space:
 
     def _carry_over(self, built: Segment, done: set[bytes]) -> set[bytes]:
         died = dict(self._died_since or {})
-        for record_id in died.keys() - done:
-            built.kill(record_id, died[record_id])
+        for seq, together in groupby(sorted((died[record_id], record_id) for record_id in died.keys() - done), _FIRST):
+            built.kill_many([record_id for _, record_id in together], seq)
         return set(died)
 
     # -- rebuilding -------------------------------------------------------------------------------------------------
