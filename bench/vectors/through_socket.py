@@ -29,6 +29,7 @@ from recollectd.client import Client, NewMemory
 from recollectd.protocol import errors, table
 from recollectd.protocol.frames import RequestHeader, pack_request
 from recollectd.protocol.messages.memories import MemoryRanks, MemoryResults, MemorySearch
+from recollectd.storage.vectors.effort import SAMPLES_MAX
 from recollectd.storage.vectors.options import VectorOptions
 
 NAMESPACE: Final = "vectors"
@@ -37,9 +38,9 @@ BATCH: Final = 250
 IN_FLIGHT: Final = (1, 8)
 ROUNDS: Final = 3
 RECALL: Final = 0.95
-# Searches until the daemon's own effort stands: it samples some of them.
-SAMPLES_ENOUGH: Final = 64
-SETTLING_ROUNDS_MAX: Final = 40
+# Until the daemon has sampled so many searches it takes them in haste; its own effort stands when it knows as many.
+SAMPLES_ENOUGH: Final = SAMPLES_MAX
+SETTLING_ROUNDS_MAX: Final = 100
 CHURN_ROUNDS: Final = 10
 FILTERS: Final = (50, 10, 1)
 FILTER_QUERIES: Final = 200

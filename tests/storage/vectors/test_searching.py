@@ -11,7 +11,6 @@ from recollectd._native.vector_scan import Graph
 from recollectd.storage.vectors.builders import HereBuilder
 from recollectd.storage.vectors.building import new_graph
 from recollectd.storage.vectors.changes import Create
-from recollectd.storage.vectors.effort import LADDER, SAMPLES_MIN, Effort
 from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.selection import Selection
 from recollectd.storage.vectors.spec import Metric, Precision, Spec
@@ -203,27 +202,32 @@ def test_graphs_are_searched_as_far_as_the_recall_needs(tmp_path: Path, first: i
     assert journaled.view.statistics()["effort_max"] == effort
 
 
-def test_the_effort_follows_samples_a_rung_at_a_time() -> None:
-    effort = Effort(64, 0.95)
-    good = [0.5] * 10 + [1.0] * (len(LADDER) - 10)
-    for _ in range(SAMPLES_MIN - 1):
-        effort.learn(good)
-    assert (effort.now, effort.young) == (64, True)
-    effort.learn(good)
-    assert (effort.now, effort.young) == (LADDER[LADDER.index(64) + 1], False)
-    for _ in range(5):
-        effort.learn(good)
-    assert effort.now == LADDER[10]
-    effort.changed()
-    assert effort.young
-    better = [1.0] * len(LADDER)
-    for _ in range(600):
-        effort.learn(better)
-    assert effort.now == LADDER[0]
-    for _ in range(600):
-        effort.learn([0.0] * len(LADDER))
-    assert effort.now == LADDER[-1]
-    fixed = Effort(99, 0)
-    for _ in range(100):
-        fixed.learn(better)
-    assert (fixed.now, fixed.young) == (99, False)
+def sampled(journaled: Journaled, rng: np.random.Generator, searches: int) -> None:
+    for _ in range(searches):
+        journaled.view.search(*KEY, rng.normal(size=DIMENSIONS).astype(np.float32), 10)
+        while journaled.view.maintain():
+            pass
+
+
+def test_the_recall_is_held_while_memories_come_and_go(tmp_path: Path) -> None:
+    options = VectorOptions(exact_rows_max=10, recall_interval=1, expansion_search=16, recall=0.95)
+    journaled = Journaled(tmp_path / "view", options, HereBuilder())
+    journaled.commit(Create(*KEY, Spec(DIMENSIONS)))
+    rng = np.random.default_rng(9)
+    journaled.put(KEY, random_vectors(rng, 3_000, DIMENSIONS))
+    journaled.view.merge(*KEY)
+    sampled(journaled, rng, 100)
+    assert overlap(journaled, 10) >= 0.95
+    effort = journaled.view._spaces[KEY].effort
+    for turn in range(2):
+        graphs = effort.generation
+        gone = sorted(journaled.records[KEY])[turn::3]
+        journaled.delete(KEY, gone[: len(gone) // 8])
+        assert effort.generation == graphs  # so few are no other graphs
+        journaled.delete(KEY, gone[len(gone) // 8 :])
+        assert effort.generation == graphs + 1
+        journaled.put(KEY, random_vectors(rng, 1_000, DIMENSIONS, f"turn{turn}-"))
+        journaled.view.merge(*KEY)
+        assert effort.generation == graphs + 2
+        sampled(journaled, rng, 100)
+        assert overlap(journaled, 10) >= 0.95

@@ -17,7 +17,8 @@ class VectorOptions:
     allowed_exact_max: a filter that leaves at most so many rows is searched exactly.
     coarse_rows_min: a delta of more rows is asked by its i8 copies first.
     expansion_search: how far graphs are searched at first; more is slower and finds more.
-    recall: as far as this share of the nearest needs they are searched once that is known (0 to 1; 0: as at first).
+    recall: so far that they find this share of the nearest at least they are searched once that is known (0 to 1; 0: as
+    at first).
     connectivity, expansion_add: how dense graphs are made; more is slower, larger and finds more.
     rebuild_share: a graph of which so much was replaced since it was built is built from scratch.
     small_share: the second segment is merged into the base when it has grown to this share of it.
@@ -25,7 +26,7 @@ class VectorOptions:
     graph_bytes_max: the part of the page cache that graphs may fill; 0: unlimited. Those that do not fit are read
     without read-ahead, which is slow and does not push out the rest.
     dump_files_max: at so many files of deltas all are written as one.
-    recall_interval: every how many approximate searches one is asked again exactly, in spaces of up to 20,000 rows, and
+    recall_interval: of how many approximate searches one is asked again exactly, in spaces of up to 20,000 rows, and
     more seldom in larger ones; 0: never.
     """
 

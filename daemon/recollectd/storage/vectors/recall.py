@@ -5,6 +5,7 @@ What comes of it is told, and decides how far the space is searched from then on
 
 from __future__ import annotations
 
+import random
 import threading
 from typing import Final, NamedTuple
 
@@ -15,8 +16,6 @@ from recollectd.storage.vectors.space import Snapshot
 
 # In spaces with more rows samples are taken that much more seldom.
 INTERVAL_ROWS: Final = 10_000
-# While little is known of a space's graphs they are taken so much more often.
-YOUNG_SHARE: Final = 16
 
 
 class _Sample(NamedTuple):
@@ -26,10 +25,14 @@ class _Sample(NamedTuple):
     located: Located | None
     found: Found
     effort: Effort
+    generation: int
 
 
 class RecallMonitor:
-    """interval: every how many approximate searches one is kept to be asked again; 0: none."""
+    """interval: of how many approximate searches one is kept to be asked again; 0: none.
+
+    Which one is chance: searches that come over and over in one order would else always be the same few.
+    """
 
     def __init__(self, interval: int) -> None:
         self._interval = interval
@@ -40,7 +43,7 @@ class RecallMonitor:
         self.sampled = 0
         self._wanted = 0
         self._matched = 0
-        self._passed = 0
+        self._chance = random.Random()
 
     @property
     def recall(self) -> float | None:
@@ -56,15 +59,11 @@ class RecallMonitor:
             if found.exact:
                 return False
             self.approximate += 1
-            self._passed += 1
             # Asking exactly costs as the rows are many: what it adds to a search shall not.
-            interval = self._interval * max(1, snapshot.live // INTERVAL_ROWS)
-            if effort.young:
-                interval = max(1, interval // YOUNG_SHARE)
-            if not self._interval or self._passed < interval or self._pending is not None:
+            interval = self._interval * max(1, snapshot.live // INTERVAL_ROWS) // effort.haste
+            if not self._interval or self._pending is not None or self._chance.random() * interval >= 1:
                 return False
-            self._passed = 0
-            self._pending = _Sample(query, snapshot, limit, located, found, effort)
+            self._pending = _Sample(query, snapshot, limit, located, found, effort, effort.generation)
             return True
 
     def check(self) -> bool:
@@ -81,7 +80,7 @@ class RecallMonitor:
             self._matched += sum(record_id in found for record_id, _ in truth)
         # What a filter leaves is no measure for the others.
         if truth and sample.located is None and sample.effort.learns:
-            sample.effort.learn(_shares(sample, {record_id for record_id, _ in truth}))
+            sample.effort.learn(_shares(sample, {record_id for record_id, _ in truth}), sample.generation)
         return True
 
 

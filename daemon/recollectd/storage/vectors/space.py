@@ -28,6 +28,9 @@ from recollectd.storage.vectors.spec import Spec, Vector, stack
 if TYPE_CHECKING:
     from recollectd.storage.vectors.searching import Standing
 
+# When so much of the graphs' rows has died, what is known of their recall is of others.
+DEATHS_SHARE: Final = 0.05
+
 _FIRST: Final = itemgetter(0)
 
 
@@ -79,6 +82,7 @@ class Space:
         self.active = Delta(self.spec, options.delta_rows_max)
         self.effort = Effort(options.expansion_search, options.recall)
         self.frozen: Delta | None = None
+        self._dead_known = sum(segment.dead for segment in segments)
         # Records that died in what a merge takes, since it took it, and when.
         self._died_since: dict[bytes, int] | None = None
         # Records that changed since a rebuild began: what it brings of them is old.
@@ -104,6 +108,7 @@ class Space:
             self._put(seq, {record_id: vector for record_id, vector in latest.items() if vector is not None})
             self._publish(seq)
             self.version += 1
+            self._note_deaths()
 
     def load(self, deleted: Sequence[tuple[int, bytes]], puts: Puts) -> None:
         """Take a section of a dump, before anybody reads. In dumps of different times a record may be there twice."""
@@ -158,6 +163,13 @@ class Space:
                 self._died_since.update(dict.fromkeys(found, seq))
             killed += found
         return killed
+
+    def _note_deaths(self) -> None:
+        """Let recall be measured anew when enough of what graphs hold has died since."""
+        dead = sum(segment.dead for segment in self.segments)
+        if dead - self._dead_known > DEATHS_SHARE * sum(segment.rows for segment in self.segments):
+            self._dead_known = dead
+            self.effort.changed()
 
     def _publish(self, seq: int) -> None:
         deltas = (self.active.rows(),) if self.frozen is None else (self.frozen.rows(), self.active.rows())
@@ -216,6 +228,7 @@ class Space:
             self.segments = tuple(sorted(merged, key=lambda segment: -segment.rows))
             self.frozen, self._died_since = None, None
             self.effort.changed()
+            self._dead_known = sum(segment.dead for segment in self.segments)
             self.covered_seq = frozen.covered_seq
             self.deleted = [(seq, record_id) for seq, record_id in self.deleted if seq > frozen.covered_seq]
             self._publish(max(self.snapshot.seq, frozen.seq))
