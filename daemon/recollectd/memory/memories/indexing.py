@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from recollectd.memory.kind import Fetch, Rows
@@ -50,6 +51,7 @@ class Indexed(NamedTuple):
 
 
 _MEMORY: Final = bytes((Kind.MEMORY,))
+_NOTHING: Final[Mapping[bytes, Found]] = MappingProxyType({})
 _Place = tuple[bytes, int]  # path of the conversation, position
 
 
@@ -58,8 +60,13 @@ def scope_of(key: bytes) -> bytes:
     return key[1 : namespace_end(key)]
 
 
-def index(keys: Iterable[bytes], spaces: Spaces, scopes: SearchScopes) -> Generator[Fetch, Rows, Indexed]:
-    """Read what changed and return what the views must know, messages apart; spaces and scopes are brought along."""
+def index(
+    keys: Iterable[bytes], spaces: Spaces, scopes: SearchScopes, brought: Mapping[bytes, Found] = _NOTHING
+) -> Generator[Fetch, Rows, Indexed]:
+    """Read what changed and return what the views must know, messages apart; spaces and scopes are brought along.
+
+    brought: memories among the changed that need not be read.
+    """
     changed = list(dict.fromkeys(keys))
     vectors: list[VectorChange] = []
     space_keys = [key for key in changed if key[0] == Kind.VECTOR_SPACE]
@@ -73,7 +80,8 @@ def index(keys: Iterable[bytes], spaces: Spaces, scopes: SearchScopes) -> Genera
     memories: dict[bytes, bool] = {}
     for key, reworded in (changed_memory(each) for each in changed if is_changed_memory(each)):
         memories[key] = reworded or memories.get(key, False)
-    found = yield from all_found(list(memories), vectors=True)
+    found = yield from all_found([key for key in memories if key not in brought], vectors=True)
+    found.update(brought)
     by_scope: dict[bytes, list[tuple[str, int]]] = {}
     for (scope, name), incarnation in spaces.items():
         by_scope.setdefault(scope, []).append((name, incarnation))

@@ -24,6 +24,7 @@ from msgspec import structs
 
 from recollectd.memory.kind import WriteOperation
 from recollectd.memory.memories import indexing, said
+from recollectd.memory.memories.brought import BROUGHT_BYTES_MAX, Brought
 from recollectd.memory.memories.erasing import Erasing
 from recollectd.memory.memories.events import noted
 from recollectd.memory.memories.heads import decode_head, decode_space, is_changed_memory, noted_memory
@@ -83,6 +84,7 @@ class MemoryViews:
         self.known = KnownMemories(options.known_bytes_max * 3 // 8)
         self.known_spaces = KnownSpaces()
         self.standing = StandingFilters(options.known_bytes_max // 4)
+        self._brought = Brought(min(BROUGHT_BYTES_MAX, options.known_bytes_max))
         self.fatal: Callable[[BaseException], None] = _raise
         self.on_outdated: Callable[[], None] = _nothing
         self._engine = engine
@@ -115,6 +117,7 @@ class MemoryViews:
                 else:
                     keys += self.scopes.noted(event)
             if keys:
+                self._brought.note(number, commit.events)
                 self.note(number, keys)
         if self.pending() is not None:
             self.on_outdated()
@@ -226,7 +229,8 @@ class MemoryViews:
         seq = step[-1][0]
         keys = [key for _, key in step]
         self._forget(keys)
-        changes = finish(indexing.index(keys, self._spaces, self.scopes), self._engine)
+        brought = self._brought.take(seq, keys)
+        changes = finish(indexing.index(keys, self._spaces, self.scopes, brought), self._engine)
         # What changes them further is told after this, and forgets them again.
         self.known.see(changes.found.values())
         self.vectors.apply(seq, changes.vectors)
