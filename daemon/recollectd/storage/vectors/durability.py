@@ -247,9 +247,8 @@ class _Rows(NamedTuple):
     numbers: npt.NDArray[np.intp]
 
     def parts(self) -> Iterator[memoryview]:
-        """Yield the stored rows."""
-        for start in range(0, len(self.numbers), _ROWS_STEP):
-            yield self.delta.stored[self.numbers[start : start + _ROWS_STEP]].data.cast("B")
+        """Return the stored rows."""
+        return self.delta.parts(self.numbers, _ROWS_STEP)
 
 
 def _section_of(space: Space, seq: int, after: int) -> tuple[Section, list[_Rows]]:

@@ -158,8 +158,7 @@ def _delta_source(delta: Delta, seq: int, folder: Path) -> Source:
     """Write the delta's live rows, in steps that let others run."""
     alive = delta.alive_at(seq)
     rows, ids = folder / DELTA_ROWS_NAME, folder / DELTA_IDS_NAME
-    starts = range(0, len(alive), CHUNK_ROWS)
-    write_parts(rows, (delta.stored[alive[start : start + CHUNK_ROWS]].data.cast("B") for start in starts))
+    write_parts(rows, delta.parts(alive, CHUNK_ROWS))
     write_parts(ids, [msgspec.msgpack.encode([delta.ids[row] for row in alive.tolist()])])
     return Source(os.fspath(rows), os.fspath(ids), len(alive), table=False)
 
