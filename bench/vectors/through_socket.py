@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 
 from bench.latency import percentiles
+from bench.pauses import MachinePauses
 from bench.process import DaemonProcess
 from bench.report import Report
 from bench.vectors.data import NEAREST, Data, Floats, nearest, recall
@@ -275,7 +276,7 @@ def burst(daemon: DaemonProcess, data: Data, count: int, report: Report) -> None
     arguments = (str(daemon.socket), data.base, len(data.base), count, told)
     adding = context.Process(target=_add_steadily, args=arguments)
     waited: list[float] = []
-    with Connection(daemon.socket) as connection:
+    with Connection(daemon.socket) as connection, MachinePauses() as pauses:
         asked = Asked(connection)
         adding.start()
         told.get()
@@ -295,9 +296,12 @@ def burst(daemon: DaemonProcess, data: Data, count: int, report: Report) -> None
     report.add("  searches meanwhile p50", case, unit="ms", ours=found.p50)
     report.add("  searches meanwhile p99", case, unit="ms", ours=found.p99, must="< 10")
     report.add("  searches meanwhile max", case, unit="ms", ours=found.longest)
+    whose = "of everybody in this guest" if pauses.real_time else "or of who measured it, without real-time priority"
+    report.add("  longest pause of the machine", whose, unit="ms", ours=pauses.longest_ms)
     with Client(f"unix://{daemon.socket}") as client:
         freezes = client.status()["freezes"]
-    report.add("  longest freeze of the loop", freezes["longest_cause"] or case, unit="ms", ours=freezes["longest_ms"])
+    for span, name in (("recent", "  longest freeze of the loop in this minute and the last"), ("longest", "  ever")):
+        report.add(name, freezes[f"{span}_cause"] or case, unit="ms", ours=freezes[f"{span}_ms"])
 
 
 def _add_steadily(socket: str, base: Floats, first: int, count: int, told) -> None:  # type: ignore[no-untyped-def]
