@@ -11,7 +11,7 @@ import pytest
 
 from memory.asking import NS, add, memory, space, vector
 from memory.test_memory_searching import Searched
-from recollectd.memory.memories.nearest import is_nearest, rank_together
+from recollectd.memory.memories.nearest import answer_together, is_nearest
 from recollectd.memory.memories.searches import SearchMemories
 from recollectd.memory.memories.view_options import ViewOptions
 from recollectd.protocol import table
@@ -51,7 +51,7 @@ def both(searched: Searched, asked: list[messages.MemorySearch]) -> tuple[list[b
     """Return what both ways answer, the quick one first: what it does not know, the other must not have taught it."""
     view = searched.store.view()
     view.memories = searched.views
-    quick = rank_together(asked, view)
+    quick = answer_together(asked, view)
     ordinary = [table.encode(searched.store.read(each, view=view)) for each in asked]
     return quick, ordinary
 
@@ -60,7 +60,7 @@ def both(searched: Searched, asked: list[messages.MemorySearch]) -> tuple[list[b
 def test_both_ways_answer_the_same_through_changes(searched: Searched, seed: int) -> None:
     rng = random.Random(seed)
     names = filled(searched, rng)
-    answered = 0
+    answered = {False: 0, True: 0}
     for step in range(60):
         for name in rng.sample(names, rng.randrange(4)):
             kind = rng.random()
@@ -77,17 +77,20 @@ def test_both_ways_answer_the_same_through_changes(searched: Searched, seed: int
         if step % 20 == 19:
             searched.views.vectors.merge(SCOPE, "mini")
         effort = rng.choice((0, 16, 200))
-        quick, ordinary = both(searched, [request(rng, effort=effort) for _ in range(rng.choice((1, 5)))])
-        for one, other in zip(quick, ordinary, strict=True):
+        records = [rng.random() < 0.5 for _ in range(rng.choice((1, 5)))]
+        quick, ordinary = both(searched, [request(rng, effort=effort, records=each) for each in records])
+        for each, one, other in zip(records, quick, ordinary, strict=True):
             assert one in (None, other)
-            answered += one is not None
-    assert answered > 30
+            answered[each] += one is not None
+    assert min(answered.values()) > 15
 
 
 @pytest.mark.parametrize(
     "told",
     [
-        {"records": True},
+        {"records": True, "explain": True},
+        {"records": True, "cursor": b"x"},
+        {"limit": 400},
         {"filter": "pinned == true"},
         {"as_of": 5},
         {"hidden": True},
@@ -114,16 +117,16 @@ def test_what_cannot_be_answered_quickly_is_left(searched: Searched) -> None:
     view = searched.store.view()
     view.memories = searched.views
     known = request(rng, limit=3)
-    assert rank_together([known], view) == [None]  # nothing is known of the space yet
+    assert answer_together([known], view) == [None]  # nothing is known of the space yet
     searched.store.read(known, view=view)
-    (reply,) = rank_together([known], view)
+    (reply,) = answer_together([known], view)
     assert reply is not None
     nearest = table.decode_reply(reply).memory_ids[0]  # type: ignore[attr-defined]
     searched.write(messages.MemoryForget(NS, nearest))
-    assert rank_together([known], view) == [None]  # one of those found is not in sight
+    assert answer_together([known], view) == [None]  # one of those found is not in sight
     searched.write(messages.MemoryForget(NS, nearest, undo=True))
     strange = [request(rng, vectors={"nowhere": vector(1, 1)}), request(rng, vectors={"mini": vector(1, 1, 1)})]
-    replies = rank_together([strange[0], known, strange[1]], view)
+    replies = answer_together([strange[0], known, strange[1]], view)
     assert [reply is None for reply in replies] == [True, False, True]
     assert SearchMemories(known).joins
 
@@ -134,6 +137,37 @@ def test_few_vectors_are_searched_exactly(searched: Searched) -> None:
     quick, ordinary = both(searched, [request(rng, limit=3)])
     assert quick == [None]
     assert len(table.decode_reply(ordinary[0]).memory_ids) == 3  # type: ignore[attr-defined]
+
+
+def test_records_are_answered_once_they_are_known(searched: Searched) -> None:
+    rng = random.Random(5)
+    names = filled(searched, rng)
+    asked = [request(rng, limit=limit, records=True) for limit in (1, 10, 149, 150, 399)]
+    both(searched, asked[:1])
+    quick, ordinary = both(searched, asked)
+    assert quick[1] is None  # nothing is known of most
+    quick, ordinary = both(searched, asked)
+    assert quick == ordinary
+    pages = [table.decode_reply(reply) for reply in ordinary]
+    assert [bool(page.cursor) for page in pages] == [True, True, True, False, False]  # type: ignore[attr-defined]
+    first = pages[1].results[0].memory.memory_id  # type: ignore[attr-defined]
+    assert first in names
+    searched.write(messages.MemoryReplace(NS, memory("tea", first, pinned=True)))
+    quick, _ = both(searched, asked[1:2])
+    assert quick == [None]  # it says something else now
+    quick, ordinary = both(searched, asked[1:2])
+    assert quick == ordinary
+
+
+def test_a_page_that_would_be_too_large_is_left(searched: Searched, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(6)
+    filled(searched, rng)
+    asked = [request(rng, limit=10, records=True)]
+    both(searched, asked)
+    monkeypatch.setattr("recollectd.protocol.limits.PAGE_BYTES_MAX", 500)
+    quick, ordinary = both(searched, asked)
+    assert quick == [None]
+    assert len(table.decode_reply(ordinary[0]).results) < 10  # type: ignore[attr-defined]
 
 
 def test_memories_that_nobody_has_told_of_are_looked_at(searched: Searched) -> None:

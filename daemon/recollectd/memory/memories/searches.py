@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Final
 
-from msgspec import structs
-
-from recollectd._native.checksum import xxh64
 from recollectd.memory import cursors
 from recollectd.memory.kind import Fetch, Reading, ReadOperation, Rows, View
 from recollectd.memory.memories import filters, said
@@ -16,11 +13,11 @@ from recollectd.memory.memories.among import SearchAmong, check_among
 from recollectd.memory.memories.fetching import Found, found_among, told, told_bytes
 from recollectd.memory.memories.fusion import Candidate
 from recollectd.memory.memories.heads import thread_key
-from recollectd.memory.memories.nearest import is_nearest, rank_together
+from recollectd.memory.memories.nearest import answer_together, cursor_behind, is_nearest, query_digest
 from recollectd.memory.memories.searching import check_search
-from recollectd.protocol import errors, limits, table
+from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import memories as messages
-from recollectd.storage.keyspace import Family, namespace_end, pack_u64, path, thread_row_key
+from recollectd.storage.keyspace import Family, namespace_end, path, thread_row_key
 
 _CHARACTERS_PER_TOKEN: Final = 4
 
@@ -45,7 +42,7 @@ class SearchMemories(ReadOperation[messages.MemorySearch]):
     @staticmethod
     def read_together(operations: Sequence[SearchMemories], view: View) -> list[bytes | None]:
         """Answer several at once, as far as that is possible."""
-        return rank_together([operation.request for operation in operations], view)
+        return answer_together([operation.request for operation in operations], view)
 
     def read(self, view: View) -> Reading:
         """Search; tell the ranks, or one page of results, having skipped the pages given before."""
@@ -59,8 +56,7 @@ class SearchMemories(ReadOperation[messages.MemorySearch]):
 
     def _page(self, view: View) -> Reading:
         request = self.request
-        query = cursors.query_digest("search", xxh64(table.encode(structs.replace(request, cursor=b"", limit=1))))
-        place = cursors.unpack(request.cursor, view.store_id, query)
+        place = cursors.unpack(request.cursor, view.store_id, query_digest(request))
         skipped = int.from_bytes(place, "big")
         if skipped >= limits.SEARCH_RESULTS_MAX:
             raise errors.InvalidCursor("points behind the last result", field="cursor")
@@ -77,8 +73,7 @@ class SearchMemories(ReadOperation[messages.MemorySearch]):
         note_found(view, (candidate.found for _, candidate in ranked[skipped : skipped + len(results)]))
         behind = skipped + len(results)
         more = results and behind < min(len(ranked), limits.SEARCH_RESULTS_MAX)
-        cursor = cursors.pack(view.store_id, query, pack_u64(behind)) if more else b""
-        return messages.MemoryResults(tuple(results), cursor)
+        return messages.MemoryResults(tuple(results), cursor_behind(request, view, behind) if more else b"")
 
 
 def _result(candidate: Candidate, search: SearchAmong, *, explain: bool) -> messages.MemoryResult:
