@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from recollectd import __version__
@@ -226,23 +227,26 @@ class Dispatcher:
             else:
                 self._flights.start(operation, ended)
 
-        def start() -> None:
-            if header.after > self.position:
-                self._await_position(header, start, done)
-            else:
-                connection.when_room(run)
-
+        # Nothing here names itself: a cycle for each read would be left to the garbage collector, and everybody wait.
+        start = partial(self._start_when_applied, connection, header, run, done)
         if not lane.await_writes(operation.keys, start):
             start()
 
-    def _await_position(
-        self, header: RequestHeader, start: Callable[[], None], done: Callable[[int, object], None]
+    def _start_when_applied(
+        self,
+        connection: Connection,
+        header: RequestHeader,
+        run: Callable[[], None],
+        done: Callable[[int, object], None],
     ) -> None:
-        if header.after > self._committer.last_seq:
+        if header.after <= self.position:
+            connection.when_room(run)
+        elif header.after > self._committer.last_seq:
             beyond = f"{header.after} lies beyond the journal's end"
             done(self.position, reads.Failed(errors.InvalidArgument(beyond, field="after")))
         else:
-            self._committer.when_applied(header.after, start)
+            again = partial(self._start_when_applied, connection, header, run, done)
+            self._committer.when_applied(header.after, again)
 
     def _write(
         self, connection: Connection, header: RequestHeader, operation: WriteOperation[Any], body: memoryview
