@@ -214,8 +214,9 @@ class ServerOptions(Section, frozen=True):
     vector_recall_percent: Annotated[
         int,
         option(
-            "How many of the truly nearest vectors searches in graphs find: samples are asked again exactly, and each "
-            "space is searched as far as that needs. 0: as far as `server.vector_effort` says, whatever comes of it.",
+            "How many of the truly nearest vectors searches in graphs find at least: samples are asked again exactly, "
+            "and each space is searched so far that they show it at 95 %. 0: as far as `server.vector_effort` says, "
+            "whatever comes of it.",
             unit="percent",
             ge=0,
             le=99,
