@@ -17,7 +17,7 @@ from recollectd.memory.memories.filters import Subject
 from recollectd.memory.memories.heads import decode_body, unpack_vectors
 from recollectd.storage.keyspace import namespace_end
 
-BROUGHT_BYTES_MAX: Final = 24 << 20
+BROUGHT_BYTES_MAX: Final = 20_000_000
 # Of the event, its head and its place here.
 _EVENT_BYTES: Final = 800
 
