@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -164,6 +165,34 @@ def test_forgetting_and_superseding_hide_and_delete_nothing(store: Store) -> Non
     assert (found.superseded_by, found.superseded_at, found.text) == ("c", store.now, "b")
     assert store.write(messages.MemoryForget(NS, "a", undo=True)).forgotten_at is None
     assert listed(store) == ["a", "c"]
+
+
+def test_no_two_memories_take_each_others_place(store: Store) -> None:
+    store.write(add(*(memory(each, each) for each in "abcd")))
+    for one, other in pairwise("abc"):
+        store.write(messages.MemorySupersede(NS, one, other))
+    for one, other in ("ba", "ca"):
+        with pytest.raises(errors.InvalidArgument, match="hide each other") as refused:
+            store.write(messages.MemorySupersede(NS, one, other))
+        assert refused.value.field == "superseded_by"
+    store.write(messages.MemorySupersede(NS, "d", "a"))
+    assert listed(store) == ["c"]
+    with pytest.raises(errors.InvalidArgument):
+        store.write(transaction(messages.MemorySupersede(NS, "a", "c"), messages.MemorySupersede(NS, "c", "d")))
+    store.write(messages.MemoryDelete(NS, "b"))  # what is not there hides nobody
+    store.write(messages.MemorySupersede(NS, "c", "a"))
+    assert [get(store, each).superseded_by for each in "acd"] == ["b", "a", "a"]
+
+
+def test_successors_are_followed_only_so_far(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SUCCESSORS_MAX", 3)
+    store.write(add(*(memory(each, each) for each in "abcdez")))
+    for one, other in pairwise("abcde"):
+        store.write(messages.MemorySupersede(NS, one, other))
+    with pytest.raises(errors.InvalidArgument, match="name the last"):
+        store.write(messages.MemorySupersede(NS, "z", "a"))
+    store.write(messages.MemorySupersede(NS, "z", "c"))
+    assert get(store, "z").superseded_by == "c"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ CONTENT_BYTES_MAX: Final = 4 * 1024 * 1024
 METADATA_BYTES_MAX: Final = 64 * 1024
 TEXT_BYTES_MAX: Final = 256 * 1024
 DERIVED_FROM_MAX: Final = 256
+SUCCESSORS_MAX: Final = 1_000
 VECTOR_DIMENSIONS_MAX: Final = 4_096
 VECTORS_PER_MEMORY_MAX: Final = 16
 VECTOR_EFFORT_MAX: Final = 1_024
@@ -95,6 +96,7 @@ MEANINGS: Final[dict[str, str]] = {
     "time_us_max": "the last time there is; stands for never",
     "text_bytes_max": "the text of one memory, in UTF-8",
     "derived_from_max": "ids a memory may name as what it was made from",
+    "successors_max": "memories that took each other's place, one after the other, before one that takes another's",
     "vector_dimensions_max": "components of a vector",
     "vectors_per_memory_max": "vector spaces one memory has vectors in",
     "vector_effort_max": "of a search's effort: how many vectors near the query a graph keeps in view",

@@ -211,7 +211,10 @@ class Memories(Searches[Style]):
 
     @operation
     def supersede(self, memory_id: str, superseded_by: str, *, if_version: int | None = None) -> Call[str]:
-        """Say that another memory took this one's place, which hides it; return since when. Raises NotFound."""
+        """Say that another memory took this one's place, which hides it; return since when.
+
+        Raises NotFound, and InvalidArgument where this one took the other's place before: they would hide each other.
+        """
         request = messages.MemorySupersede(
             self.namespace,
             name(memory_id, "memory_id"),

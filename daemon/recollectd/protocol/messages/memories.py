@@ -174,7 +174,8 @@ class MemoryForget(Write, frozen=True, tag=99):
 class MemorySupersede(Write, frozen=True, tag=100):
     """Says that another memory took this one's place, which hides it. Answered by `MemoryMarked`.
 
-    Both must be there (`NOT_FOUND`), and differ.
+    Both must be there (`NOT_FOUND`), and differ. A memory cannot take the place of one that took its own, however
+    many lie between: they would hide each other.
     """
 
     namespace: Namespace
