@@ -13,15 +13,15 @@ there the texts are embedded at once, which a coroutine function cannot do (Inva
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from msgspec import Struct, structs
 
+from recollectd.client.arguments import as_many, awaits
 from recollectd.client.calls import Call, Steps
-from recollectd.client.results import NewMemory
-from recollectd.client.vectors import Vector
+from recollectd.client.vectors import Vector, packed_vector
 from recollectd.protocol import errors
+from recollectd.protocol.messages import memories as messages
 
 if TYPE_CHECKING:
     from recollectd.protocol.messages.fields import Message
@@ -70,17 +70,9 @@ class Texts(Struct, frozen=True):
             yield list(self.texts[start : start + self.embedding.batch])
 
 
-def awaits(embedder: Embedder) -> bool:
-    """Tell whether an embedder is a coroutine function, or an object that is called like one."""
-    return iscoroutinefunction(embedder) or iscoroutinefunction(getattr(embedder, "__call__", None))  # noqa: B004
-
-
 def vectors_of(made: Iterable[Any], batch: Sequence[str]) -> list[Vector]:
     """Return what an embedder made of a batch. Raises InvalidArgument where it is another number of vectors."""
-    vectors = list(made)
-    if len(vectors) != len(batch):
-        raise errors.InvalidArgument(f"gave {len(vectors)} vectors for {len(batch)} texts", field="embedder")
-    return vectors
+    return as_many(made, len(batch), "vectors", "texts", field="embedder")
 
 
 def embed(texts: Texts) -> list[Vector]:
@@ -114,21 +106,21 @@ def embedded_first(
     return Call(cast("Message", wanted), then) if apart else then(embed(wanted))
 
 
-def lacking_texts(embedding: Embedding | None, memories: Sequence[NewMemory]) -> list[str]:
+def lacking_texts(embedding: Embedding | None, memories: Sequence[messages.NewMemory]) -> list[str]:
     """Return the texts of memories for which no vector was told in the embedder's space."""
     return [] if embedding is None else [each.text for each in memories if embedding.space not in (each.vectors or {})]
 
 
 def with_vectors(
-    embedding: Embedding | None, memories: Sequence[NewMemory], made: Sequence[Vector]
-) -> Sequence[NewMemory]:
+    embedding: Embedding | None, memories: Sequence[messages.NewMemory], made: Sequence[Vector]
+) -> tuple[messages.NewMemory, ...]:
     """Return memories with the vectors made of `lacking_texts`."""
     if embedding is None:
-        return memories
+        return tuple(memories)
     left = iter(made)
-    return [
-        structs.replace(each, vectors={**(each.vectors or {}), embedding.space: next(left)})
+    return tuple(
+        structs.replace(each, vectors={**(each.vectors or {}), embedding.space: packed_vector(next(left), "embedder")})
         if embedding.space not in (each.vectors or {})
         else each
         for each in memories
-    ]
+    )

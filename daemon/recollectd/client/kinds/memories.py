@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
 
 from msgspec import UNSET, UnsetType, structs
 
@@ -33,6 +33,7 @@ from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.connection import Counted
 
 # Inside the class `list` is one of its methods.
+T = TypeVar("T")
 StoredMemories: TypeAlias = list[StoredMemory]
 MemoryVersions: TypeAlias = list[MemoryVersion]
 
@@ -74,32 +75,31 @@ class Memories(Searches[Style]):
             text,
             memory_id,
             kind,
-            None if metadata is None else dict(metadata),
+            cast(Any, metadata),  # whatever was given is refused below, by name
             importance,
             pinned,
             valid_at,
             place,
-            tuple(derived_from),
+            cast(Any, derived_from),
             conversation_id,
-            None if vectors is None else dict(vectors),
+            cast(Any, vectors),
             ttl,
         )
 
-        def add(vectors: list[Vector]) -> Call[StoredMemory]:
-            (made,) = with_vectors(self.embedding, (new,), vectors)
-            return ask(messages.MemoryAdd(self.namespace, (wire_memory(made, ""),), if_new), _stored_one)
-
-        return embedded_first(self.embedding, lacking_texts(self.embedding, (new,)), add, apart=self._apart)
+        return self._add((wire_memory(new, ""),), if_new, _stored_one)
 
     @operation
     def add_many(self, memories: Iterable[NewMemory], *, if_new: bool = False) -> Call[StoredMemories]:
         """Add memories, all or none, and return what was stored in order; see `add`."""
         given = several(memories, "memories")
+        return self._add([wire_memory(new, f"memories[{index}].") for index, new in enumerate(given)], if_new, _stored)
 
-        def add(vectors: list[Vector]) -> Call[StoredMemories]:
+    def _add(
+        self, given: Sequence[messages.NewMemory], if_new: bool, convert: Callable[[messages.MemoriesStored], T]
+    ) -> Call[T]:
+        def add(vectors: list[Vector]) -> Call[T]:
             made = with_vectors(self.embedding, given, vectors)
-            wire = tuple(wire_memory(new, f"memories[{index}].") for index, new in enumerate(made))
-            return ask(messages.MemoryAdd(self.namespace, wire, if_new), _stored)
+            return ask(messages.MemoryAdd(self.namespace, made, if_new), convert)
 
         return embedded_first(self.embedding, lacking_texts(self.embedding, given), add, apart=self._apart)
 
@@ -183,14 +183,14 @@ class Memories(Searches[Style]):
             raise errors.NotFound("there is no such memory", field="memory_id")
         if if_version is not None and found.version != if_version:
             raise errors.VersionConflict(f"expected version {if_version}, found {found.version}", field="if_version")
-        changed = structs.replace(as_new(memory_of(found)), **changes)
+        changed = wire_memory(structs.replace(as_new(memory_of(found)), **changes), "")
         if changed.text != found.text:
             texts = lacking_texts(self.embedding, (changed,))
             if self.embedding is not None and texts:
                 vectors_made = yield from embedding_steps(self.embedding, texts, apart=self._apart)
                 (changed,) = with_vectors(self.embedding, (changed,), vectors_made)
         stored: messages.MemoriesStored = yield messages.MemoryReplace(
-            self.namespace, wire_memory(changed, ""), found.version, "ttl" not in changes
+            self.namespace, changed, found.version, "ttl" not in changes
         )
         return _stored_one(stored)
 

@@ -1,4 +1,4 @@
-"""What is kept beside memories: which say the very same, which took another's place, and the order of a conversation."""
+"""What is kept beside memories: which say the very same, what took whose place, and the order of a conversation."""
 
 from __future__ import annotations
 
