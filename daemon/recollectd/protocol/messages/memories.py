@@ -348,7 +348,13 @@ class ScoreDetail(Part, frozen=True):
 
 
 class MemoryResult(Part, frozen=True):
-    """One result."""
+    """One result.
+
+    The score of one arm alone, with nothing beside it, is the arm's own (`raw`). Any other is
+    `((arms + neighbours) * speaker + expansion) * recency * importance * access`: `arms` is the sum of weight times
+    normalised score over the arms that found it, divided by the weights of all arms of the search, and `expansion` is
+    the weight times the normalised score of the detail of that name.
+    """
 
     memory: Annotated[Memory, Meta(description="what was found")]
     score: Annotated[float, Meta(description="what results are ordered by, descending; of one arm alone the arm's")]
