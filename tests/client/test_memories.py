@@ -165,6 +165,17 @@ def test_what_is_no_memory_is_refused_by_name_before_it_is_embedded(
     assert embedded == []
 
 
+def test_what_can_be_looked_at_once_is_kept_beside_what_is_embedded(daemon: FakeDaemon) -> None:
+    with Client(daemon.url, embedder=Embedding(lambda texts: [[1.0] for _ in texts], "made")) as client:
+        client.vector_spaces.create("made", 1)
+        client.vector_spaces.create("given", 2)
+        told: Any = {"derived_from": iter(["a", "b"]), "vectors": {"given": (x for x in (1.0, 2.0))}}
+        client.memories.add("tea", memory_id="m", **told)
+        found = client.memories.get("m", vectors=True)
+        assert found is not None
+        assert (found.derived_from, found.vectors) == (("a", "b"), {"given": [1.0, 2.0], "made": [1.0]})
+
+
 def test_an_embedder_that_makes_no_vectors_is_named(daemon: FakeDaemon) -> None:
     with Client(daemon.url, embedder=lambda texts: ["much" for _ in texts]) as client:
         for call in (lambda: client.memories.add("tea"), lambda: client.memories.search("tea")):

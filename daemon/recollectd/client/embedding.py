@@ -19,9 +19,9 @@ from msgspec import Struct, structs
 
 from recollectd.client.arguments import as_many, awaits
 from recollectd.client.calls import Call, Steps
+from recollectd.client.results import NewMemory
 from recollectd.client.vectors import Vector, packed_vector
 from recollectd.protocol import errors
-from recollectd.protocol.messages import memories as messages
 
 if TYPE_CHECKING:
     from recollectd.protocol.messages.fields import Message
@@ -106,21 +106,21 @@ def embedded_first(
     return Call(cast("Message", wanted), then) if apart else then(embed(wanted))
 
 
-def lacking_texts(embedding: Embedding | None, memories: Sequence[messages.NewMemory]) -> list[str]:
+def lacking_texts(embedding: Embedding | None, memories: Sequence[NewMemory]) -> list[str]:
     """Return the texts of memories for which no vector was told in the embedder's space."""
     return [] if embedding is None else [each.text for each in memories if embedding.space not in (each.vectors or {})]
 
 
 def with_vectors(
-    embedding: Embedding | None, memories: Sequence[messages.NewMemory], made: Sequence[Vector]
-) -> tuple[messages.NewMemory, ...]:
+    embedding: Embedding | None, memories: Sequence[NewMemory], made: Sequence[Vector]
+) -> Sequence[NewMemory]:
     """Return memories with the vectors made of `lacking_texts`."""
     if embedding is None:
-        return tuple(memories)
+        return memories
     left = iter(made)
-    return tuple(
+    return [
         structs.replace(each, vectors={**(each.vectors or {}), embedding.space: packed_vector(next(left), "embedder")})
         if embedding.space not in (each.vectors or {})
         else each
         for each in memories
-    )
+    ]

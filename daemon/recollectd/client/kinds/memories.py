@@ -86,22 +86,29 @@ class Memories(Searches[Style]):
             ttl,
         )
 
-        return self._add((wire_memory(new, ""),), if_new, _stored_one)
+        return self._add((new,), ("",), if_new, _stored_one)
 
     @operation
     def add_many(self, memories: Iterable[NewMemory], *, if_new: bool = False) -> Call[StoredMemories]:
         """Add memories, all or none, and return what was stored in order; see `add`."""
         given = several(memories, "memories")
-        return self._add([wire_memory(new, f"memories[{index}].") for index, new in enumerate(given)], if_new, _stored)
+        return self._add(given, [f"memories[{index}]." for index in range(len(given))], if_new, _stored)
 
     def _add(
-        self, given: Sequence[messages.NewMemory], if_new: bool, convert: Callable[[messages.MemoriesStored], T]
+        self,
+        given: Sequence[NewMemory],
+        where: Sequence[str],
+        if_new: bool,
+        convert: Callable[[messages.MemoriesStored], T],
     ) -> Call[T]:
+        # What is to be refused is refused before it is embedded, and what can be looked at once is looked at once.
+        wire: Any = tuple(map(wire_memory, given, where))
+
         def add(vectors: list[Vector]) -> Call[T]:
-            made = with_vectors(self.embedding, given, vectors)
+            made: Any = tuple(with_vectors(self.embedding, wire, vectors))
             return ask(messages.MemoryAdd(self.namespace, made, if_new), convert)
 
-        return embedded_first(self.embedding, lacking_texts(self.embedding, given), add, apart=self._apart)
+        return embedded_first(self.embedding, lacking_texts(self.embedding, wire), add, apart=self._apart)
 
     @query
     def get(self, memory_id: str, *, vectors: bool = False) -> Call[Memory | None]:
@@ -183,7 +190,7 @@ class Memories(Searches[Style]):
             raise errors.NotFound("there is no such memory", field="memory_id")
         if if_version is not None and found.version != if_version:
             raise errors.VersionConflict(f"expected version {if_version}, found {found.version}", field="if_version")
-        changed = wire_memory(structs.replace(as_new(memory_of(found)), **changes), "")
+        changed: Any = wire_memory(structs.replace(as_new(memory_of(found)), **changes), "")
         if changed.text != found.text:
             texts = lacking_texts(self.embedding, (changed,))
             if self.embedding is not None and texts:
