@@ -76,7 +76,8 @@ class Searches(Calls[Style]):
 
         text: words; vector: of the only vector space used, which `vectors` names otherwise; without either, the
         client's embedder makes one of the text. weights: of `keyword` (3) and of vector spaces (1 each). filter: the
-        only memories that count, in any arm. mode: without one, by what is given. as_of: what was known at a time.
+        only memories that count, in any arm. mode: without one, by what is given. as_of: what was so at
+        a time: valid by then, hidden later if at all, as its newest version has it.
         min_score: the least score, 0 for any; hidden: also what is forgotten or superseded; exact: nothing nearer may
         be missed; effort: how far graphs of vectors are searched (`ef`), 0: as far as the daemon finds right; explain:
         with score_details and highlights. among: `messages` of the namespace's conversations, which
@@ -149,7 +150,8 @@ class Searches(Calls[Style]):
         """Return the best results and what was said beside them as one text of at most `tokens` tokens.
 
         Four characters are counted as a token. beside: how many memories before and behind each result, of its
-        conversation; the other arguments are those of `search`.
+        conversation, of which nothing is told that the search itself may not find; the other arguments are those of
+        `search`.
         """
         told = self._told(filter, limit, as_of, min_score, among)
         whole(tokens, "tokens", least=1, most=limits.CONTEXT_TOKENS_MAX)

@@ -97,6 +97,19 @@ def expand(
     fusion.expand(candidates, arm)
 
 
+def counts(request: MemorySearch, predicate: Predicate | None, found: Found) -> bool:
+    """Tell whether a search may tell of a memory that is there. predicate: what the request's filter asks."""
+    head, body, as_of = found.subject.head, found.subject.body, request.as_of
+    if as_of is not None:
+        began = head.created_at if body.valid_at is None else body.valid_at
+        ended = any(0 < end <= as_of for end in (head.forgotten_at, head.superseded_at))
+        if began > as_of or (ended and not request.hidden):
+            return False
+    elif head.hidden and not request.hidden:
+        return False
+    return predicate is None or predicate(found.subject)
+
+
 class Search:
     """One search under way."""
 
@@ -220,15 +233,7 @@ class Search:
                 at += len(found)
 
     def _counts(self, found: Found) -> bool:
-        head, body, as_of = found.subject.head, found.subject.body, self._request.as_of
-        if as_of is not None:
-            began = head.created_at if body.valid_at is None else body.valid_at
-            ended = any(0 < end <= as_of for end in (head.forgotten_at, head.superseded_at))
-            if began > as_of or (ended and not self._request.hidden):
-                return False
-        elif head.hidden and not self._request.hidden:
-            return False
-        return self._predicate is None or self._predicate(found.subject)
+        return counts(self._request, self._predicate, found)
 
     def _filter_before(self, predicate: Predicate) -> Generator[Fetch, Rows, None]:
         """Let the arms look at the allowed memories alone, if those are known, or quickly learnt."""

@@ -291,7 +291,7 @@ class MemorySearch(Request, frozen=True, tag=105):
     filter: Filter = ""
     limit: Annotated[int, Meta(ge=1, le=limits.SEARCH_RESULTS_MAX, description="results of one page")] = 10
     mode: Annotated[str, Meta(description="`keyword`, `vector`, `hybrid`, or empty")] = ""
-    as_of: OptionalTime = None
+    as_of: Annotated[OptionalTime, Meta(description="only what was so at this time, in microseconds; nil: now")] = None
     min_score: Annotated[float, Meta(description="only results with at least this score; 0: any")] = 0.0
     hidden: Hidden = False
     exact: Annotated[bool, Meta(description="compare with every vector instead of asking a graph")] = False
@@ -348,13 +348,7 @@ class ScoreDetail(Part, frozen=True):
 
 
 class MemoryResult(Part, frozen=True):
-    """One result.
-
-    The score of one arm alone, with nothing beside it, is the arm's own (`raw`). Any other is
-    `((arms + neighbours) * speaker + expansion) * recency * importance * access`: `arms` is the sum of weight times
-    normalised score over the arms that found it, divided by the weights of all arms of the search, and `expansion` is
-    the weight times the normalised score of the detail of that name.
-    """
+    """One result."""
 
     memory: Annotated[Memory, Meta(description="what was found")]
     score: Annotated[float, Meta(description="what results are ordered by, descending; of one arm alone the arm's")]
