@@ -226,6 +226,43 @@ def test_an_export_comes_back_as_it_was(recollectd_daemon: Daemon, tmp_path: Pat
     assert [line["memory_id"] for line in lines_of(again) if line.get("conversation_id")] == ["z", "y", "x"]
 
 
+def test_an_import_that_was_broken_off_hides_what_is_hidden_when_it_goes_on(
+    recollectd_daemon: Daemon, tmp_path: Path
+) -> None:
+    exported, broken = tmp_path / "exported.jsonl", tmp_path / "broken.jsonl"
+    with recollectd_daemon.client() as client:
+        client.memories.add_many([NewMemory(name, name) for name in "abc"])
+        client.memories.supersede("a", "b")
+        client.memories.forget("c")
+    run(recollectd_daemon, "export", exported)
+    broken.write_text(exported.read_text() + "no line\n")
+    with Daemon() as other, other.client() as client:
+        run(other, "import", broken, code=65)
+        assert "a" in {each.memory_id for each in client.memories.list()}  # what takes places is said at the end
+        run(other, "import", exported)
+        assert [each.memory_id for each in client.memories.list()] == ["b"]
+        client.memories.remember("c")
+        run(other, "import", exported)
+        assert [each.memory_id for each in client.memories.list()] == ["b", "c"]
+
+
+def test_a_circle_of_an_old_export_stays_hidden(recollectd_daemon: Daemon, tmp_path: Path) -> None:
+    exported = tmp_path / "exported.jsonl"
+    with recollectd_daemon.client() as client:
+        client.memories.add_many([NewMemory(name, name) for name in "ab"])
+        client.memories.supersede("a", "b")
+    run(recollectd_daemon, "export", exported)
+    lines = [json.loads(line) for line in exported.read_text().splitlines()]
+    for line in lines:
+        if line.get("memory_id") == "b":
+            line["superseded_by"] = "a"
+    exported.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with Daemon() as other, other.client() as client:
+        run(other, "import", exported)
+        assert list(client.memories.list()) == []
+        assert client.memories.count(hidden=True) == 2
+
+
 def test_how_a_namespace_is_searched_travels_with_its_records(recollectd_daemon: Daemon, tmp_path: Path) -> None:
     exported = tmp_path / "exported.jsonl"
     with recollectd_daemon.client() as client:
