@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from recollectd.client import Client, NewMessage
+from recollectd.protocol import errors
 from recollectd.testing import Daemon
 
 DAY = 86_400.0
 MONDAY = 1_700_000_000.0
-PAST = "1970-01-01T00:00:00Z"
+PAST = "0001-01-01T00:00:00Z"
 FUTURE = "9999-12-31T23:59:59Z"
 
 
@@ -35,6 +36,7 @@ def test_what_was_valid_by_then_and_hidden_later_is_found(client: Client) -> Non
     for name, valid_at in (("past", PAST), ("monday", MONDAY), ("future", FUTURE), ("untold", None)):
         client.memories.add("tea", memory_id=name, valid_at=valid_at)
     assert found(client, as_of=PAST) == ["past"]
+    assert found(client, as_of="1969-12-31T23:59:59Z") == ["past"]
     assert found(client, as_of=MONDAY - 1) == ["past"]
     assert found(client, as_of=MONDAY) == ["monday", "past"]
     assert found(client, as_of="2023-11-14T22:13:20+00:00") == ["monday", "past"]
@@ -112,3 +114,27 @@ def test_filters_see_what_is_hidden_and_by_what(client: Client) -> None:
         assert [each.memory_id for each in client.memories.list(filter, hidden=True)] == wanted
     client.memories.remember("c")
     assert found(client, filter="forgotten_at exists", hidden=True) == []
+
+
+def test_what_was_true_long_ago_is_kept_found_by_its_date_and_told(client: Client) -> None:
+    client.memories.add("Ada was born", memory_id="born", valid_at="1815-12-10T12:00:00Z", conversation_id="c")
+    client.memories.add("a day later", memory_id="later", valid_at="1815-12-10T14:00:00Z", conversation_id="c")
+    client.memories.add("the epoch", memory_id="epoch", valid_at=-0.5)
+    born = client.memories.get("born")
+    assert born is not None
+    assert born.valid_at == "1815-12-10T12:00:00.000000Z"
+    (first, second) = client.memories.search("1815 born").hits
+    assert [first.memory.memory_id, second.memory.memory_id] == ["born", "later"]
+    assert [each.memory_id for each in client.memories.list('valid_at < "1900-01-01"')] == ["born", "later"]
+    assert [each.memory_id for each in client.memories.list('valid_at >= "1969-12-31T23:59:59Z"')] == ["epoch"]
+    assert client.memories.context("born", tokens=100).text.splitlines()[0] == "[1815-12-10] Ada was born"
+    aged = client.memories.search("born", recency_half_life=100 * 365 * DAY, explain=True).hits[0].score_details
+    assert aged is not None
+    assert 0.1 < aged.recency < 0.5
+    (version,) = client.memories.history("born")
+    assert version.memory is not None
+    assert version.memory.valid_at == born.valid_at
+    for wrong in ("0000-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", -1e12, float("nan")):
+        with pytest.raises(errors.InvalidArgument) as refused:
+            client.memories.add("x", valid_at=wrong)
+        assert refused.value.field == "valid_at"

@@ -7,7 +7,7 @@ from typing import Any
 from recollectd.client import arguments
 from recollectd.client.arguments import items_of, name, number, optional_name, plain
 from recollectd.client.results import Memory, MemoryVersion, NewMemory
-from recollectd.client.times import iso_time, optional_iso_time, optional_time_us, ttl_us
+from recollectd.client.times import iso_time, optional_iso_time, optional_valid_at_us, ttl_us
 from recollectd.client.vectors import packed_vectors, unpacked_vectors
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import memories as messages
@@ -24,7 +24,7 @@ def wire_memory(new: NewMemory, where: str) -> messages.NewMemory:
         arguments.metadata(new.metadata, f"{where}metadata"),
         None if new.importance is None else number(new.importance, f"{where}importance"),
         bool(new.pinned),
-        optional_time_us(new.valid_at, f"{where}valid_at"),
+        optional_valid_at_us(new.valid_at, f"{where}valid_at"),
         _place(new.place, f"{where}place"),
         tuple(
             name(each, f"{where}derived_from[{index}]")

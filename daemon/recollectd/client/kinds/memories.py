@@ -65,7 +65,8 @@ class Memories(Searches[Style]):
         """Add a memory.
 
         memory_id: the caller's own (AlreadyExists if it is known), else the daemon gives one; kind: what sort of memory
-        it is; importance: 0 to 1; pinned: the daemon never drops it; valid_at: when it was true; place: latitude
+        it is; importance: 0 to 1; pinned: the daemon never drops it; valid_at: when it was true, from the
+        year 1; place: latitude
         and longitude in degrees; derived_from: ids of what it was made from; conversation_id: the conversation it was
         said in, whose order is the order of adding; vectors: by vector space (NotFound if there is none with the name);
         ttl: seconds until it is gone; if_new: a memory whose id or very text is there is not written, but named with

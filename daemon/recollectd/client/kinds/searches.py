@@ -20,7 +20,7 @@ from recollectd.client.results import (
     ScoreDetails,
     SearchSettings,
 )
-from recollectd.client.times import Moment, duration_us, optional_time_us
+from recollectd.client.times import Moment, duration_us, optional_valid_at_us
 from recollectd.client.vectors import Vector, packed_vector, packed_vectors
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import memories as messages
@@ -196,7 +196,7 @@ class Searches(Calls[Style]):
         return {
             "filter": free_text(filter, "filter"),
             "limit": whole(limit, "limit", least=1, most=limits.SEARCH_RESULTS_MAX),
-            "as_of": optional_time_us(as_of, "as_of"),
+            "as_of": optional_valid_at_us(as_of, "as_of"),
             "min_score": number(min_score, "min_score"),
             "among": among,
         }
