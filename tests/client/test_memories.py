@@ -9,7 +9,7 @@ import pytest
 
 from client.conftest import Drive
 from client.fake import FakeDaemon
-from recollectd.client import Client, Embedding, NewMemory
+from recollectd.client import AsyncClient, Client, Embedding, NewMemory
 from recollectd.client.embedding import Texts, as_embedding, embed, openai_like
 from recollectd.client.vectors import packed_vector, unpacked_vectors
 from recollectd.protocol import errors
@@ -204,3 +204,21 @@ def test_what_is_no_number_of_a_search_is_refused_by_name(daemon: FakeDaemon, fi
     with Client(daemon.url) as client, pytest.raises(errors.InvalidArgument) as refused:
         client.memories.search("tea", **told)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("embedder", "field"),
+    [
+        ("encode", "embedder"),
+        (Embedding("encode", "s"), "embedder"),  # type: ignore[arg-type]
+        (Embedding(list, ""), "embedder.space"),
+        (Embedding(list, 5), "embedder.space"),  # type: ignore[arg-type]
+        (Embedding(list, "s", 0), "embedder.batch"),
+        (Embedding(list, "s", -1), "embedder.batch"),
+    ],
+)
+def test_what_is_no_embedder_is_refused_when_the_client_is_made(embedder: Any, field: str) -> None:
+    for make in (Client, AsyncClient):
+        with pytest.raises(errors.InvalidArgument) as refused:
+            make("unix:///nowhere", embedder=embedder)
+        assert refused.value.field == field

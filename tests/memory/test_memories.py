@@ -206,6 +206,8 @@ def test_successors_are_followed_only_so_far(store: Store, monkeypatch: pytest.M
         (messages.MemoryDelete(NS, "m", 7), errors.VersionConflict, "if_version"),
         (messages.MemoryReplace(NS, memory("x")), errors.InvalidArgument, "memory.memory_id"),
         (messages.MemoryReplace(NS, memory("x", "m", ttl_us=1), None, True), errors.InvalidArgument, "keep_expiry"),
+        (vector_spaces.SpaceCreate(NS, "keyword", 2), errors.InvalidArgument, "name"),
+        (vector_spaces.SpaceAlias(NS, "expansion", "mini"), errors.InvalidArgument, "name"),
         (messages.MemoryAdd(NS, ()), errors.InvalidArgument, "memories"),
         (add(memory("x", "a"), memory("y", "a")), errors.InvalidArgument, "memories"),
         (add(memory("")), errors.InvalidArgument, "memories[0].text"),

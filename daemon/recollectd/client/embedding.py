@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from msgspec import Struct, structs
 
-from recollectd.client.arguments import as_many, awaits
+from recollectd.client.arguments import as_many, awaits, name, whole
 from recollectd.client.calls import Call, Steps
 from recollectd.client.results import NewMemory
 from recollectd.client.vectors import Vector, packed_vector
-from recollectd.protocol import errors
+from recollectd.protocol import errors, limits
 
 if TYPE_CHECKING:
     from recollectd.protocol.messages.fields import Message
@@ -45,8 +45,15 @@ class Embedding(Struct, frozen=True):
 
 
 def as_embedding(given: Embedder | Embedding | None) -> Embedding | None:
-    """Return an embedder with its space; a bare callable belongs to the space `default`."""
-    return given if given is None or isinstance(given, Embedding) else Embedding(given)
+    """Return an embedder with its space; a bare callable belongs to the space `default`. Raises InvalidArgument."""
+    if given is None:
+        return None
+    embedding = given if isinstance(given, Embedding) else Embedding(given)
+    if not callable(embedding.embedder):
+        raise errors.InvalidArgument(f"must be a callable, not {type(embedding.embedder).__name__}", field="embedder")
+    name(embedding.space, "embedder.space", limits.LABEL_BYTES_MAX)
+    whole(embedding.batch, "embedder.batch", least=1)
+    return embedding
 
 
 def openai_like(client: Any, model: str) -> Embedder:

@@ -196,6 +196,9 @@ SEARCHES: Final = """\
 As of a time a memory is found if it was valid by then (`valid_at`, or `created_at` where nobody told it), and was not
 yet forgotten or superseded; it is told as its newest version says it. What was deleted is found as of no time.
 
+Pages are of one order as long as nothing changes; what changes between two pages may be on both, or on none. A list
+walks by id: what is there all the while is told once.
+
 A context has, beside its results, nothing that its search may not find: by its filter, its time, or because it is
 hidden.
 

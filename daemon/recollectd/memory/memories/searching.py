@@ -8,7 +8,7 @@ from typing import Final
 
 from recollectd.memory.kind import Fetch, Rows, View
 from recollectd.memory.memories import filters, fusion, spaces
-from recollectd.memory.memories.checks import check_dimensions, check_vectors
+from recollectd.memory.memories.checks import OTHER_ARMS, check_dimensions, check_vectors
 from recollectd.memory.memories.documents import FIELDS, OWN
 from recollectd.memory.memories.fetching import Found, found_among
 from recollectd.memory.memories.filters import Predicate
@@ -21,9 +21,9 @@ from recollectd.protocol.messages.memories import KEYWORD_WEIGHT_DEFAULT, Memory
 from recollectd.storage.keyspace import kind_prefix, namespace_bytes, text_bytes
 from recollectd.storage.vectors.errors import SpaceRebuilding, SpaceUnknown
 
-KEYWORD: Final = "keyword"
+KEYWORD: Final = OTHER_ARMS[0]
 MODES: Final = ("", KEYWORD, "vector", "hybrid")
-EXPANSION: Final = "expansion"
+EXPANSION: Final = OTHER_ARMS[1]
 # Of so many first results the words are looked for in the others.
 EXPANDED_FROM: Final = 5
 # In namespaces up to this size a filter is asked of all memories before the search. In larger ones up to the second
