@@ -206,6 +206,14 @@ def test_what_is_no_number_of_a_search_is_refused_by_name(daemon: FakeDaemon, fi
     assert refused.value.field == field
 
 
+@pytest.mark.parametrize("field", ["recency_half_life", "access_half_life"])
+def test_durations_beyond_all_time_are_refused_by_name(daemon: FakeDaemon, field: str) -> None:
+    told: Any = {field: 1e300}
+    with Client(daemon.url) as client, pytest.raises(errors.InvalidArgument) as refused:
+        client.memories.search("tea", **told)
+    assert refused.value.field == field
+
+
 @pytest.mark.parametrize(
     ("embedder", "field"),
     [

@@ -83,6 +83,8 @@ def duration_us(seconds: float | None, field: str) -> int | None:
     microseconds = _scaled(seconds, field)
     if microseconds < 0:
         raise errors.InvalidArgument(f"{seconds} seconds are less than none", field=field)
+    if microseconds > limits.TIME_US_MAX:
+        raise errors.InvalidArgument(f"{seconds} seconds are longer than time", field=field)
     return microseconds
 
 
