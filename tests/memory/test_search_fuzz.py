@@ -45,6 +45,7 @@ FINE: dict[str, st.SearchStrategy[Any]] = {
     "neighbours": shares,
     "speaker": shares,
     "expansion": shares,
+    "turns": shares,
     "access_weight": shares,
     "access_half_life_us": st.integers(0, limits.TIME_US_MAX),
     "among": st.sampled_from(["memories", "memories", "messages", "both"]),

@@ -18,7 +18,7 @@ RARE = [f"rare{number}" for number in range(60)]
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
 NOW = 1_700_000_000
 VECTORS = {"a": [1.0, 2.0, 3.0], "b": [1.0, -1.0]}
-OFF: dict[str, Any] = {"neighbours": 0.0, "speaker": 0.0, "expansion": 0.0}
+OFF: dict[str, Any] = {"neighbours": 0.0, "speaker": 0.0, "expansion": 0.0, "turns": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def told(hit: MemoryHit, weights: float) -> float:
     assert details is not None
     arms = sum(each.weight * each.normalised for each in details.arms if each.arm != "expansion") / weights
     expansion = sum(each.weight * each.normalised for each in details.arms if each.arm == "expansion")
-    score = (arms + details.neighbours) * details.speaker + expansion
+    score = (arms + details.neighbours) * details.speaker * details.turn + expansion
     return score * details.recency * details.importance * details.access
 
 
@@ -69,6 +69,8 @@ FACTORS: list[dict[str, Any]] = [
     {"access_weight": 0.6, "access_half_life": 3_600.0},
     {"recency_half_life": 100_000.0, "importance_weight": 0.3, "access_weight": 0.9, "expansion": 2.0},
     {"neighbours": 1.0, "speaker": 4.0},
+    {"turns": 1.0, "neighbours": 0.0},
+    {"turns": 0.0},
     {"expansion": 0.0},
 ]
 

@@ -19,7 +19,7 @@ import pytest
 from recollectd.client import Client, NewMemory
 from recollectd.testing import Daemon
 
-K1, B = 0.9, 0.4
+K1, B = 1.2, 0.75
 REACH = 2
 SITTING = timedelta(hours=6)
 WORDS = [f"word{number}" for number in range(30)]
@@ -78,7 +78,7 @@ class World:
                 self.client.memories.forget(name)  # hidden, and counted as before
 
     def ask(self, query: str) -> dict[str, float]:
-        asked = {"neighbours": 0.0, "speaker": 0.0, "expansion": 0.0}
+        asked = {"neighbours": 0.0, "speaker": 0.0, "expansion": 0.0, "turns": 0.0}
         found = self.client.memories.search(query, limit=1_000, hidden=True, mode="keyword", **asked)  # type: ignore[arg-type]
         return {hit.memory.memory_id: hit.score for hit in found.hits}
 

@@ -176,7 +176,14 @@ def test_searches_hold_while_everything_changes(seed: int) -> None:
 def everything(client: Client) -> dict[str, list[tuple[str, float]]]:
     """Return what arms find, with scores."""
     living = {each.memory_id for each in client.memories.list(hidden=True)}
-    alone: dict[str, Any] = {"neighbours": 0.0, "speaker": 0.0, "expansion": 0.0, "hidden": True, "limit": 1_000}
+    alone: dict[str, Any] = {
+        "neighbours": 0.0,
+        "speaker": 0.0,
+        "expansion": 0.0,
+        "turns": 0.0,
+        "hidden": True,
+        "limit": 1_000,
+    }
     found = {word: client.memories.search(word, mode="keyword", **alone).hits for word in WORDS}
     found["vector"] = client.memories.search(vectors={"one": [1, 2, 3, 4]}, exact=True, **alone).hits
     assert {hit.memory.memory_id for hits in found.values() for hit in hits} <= living

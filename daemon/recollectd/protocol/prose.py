@@ -204,7 +204,7 @@ hidden.
 
 The score of one arm alone, with nothing beside it, is the arm's own (`raw`). Any other is
 
-    ((arms + neighbours) * speaker + expansion) * recency * importance * access
+    ((arms + neighbours) * speaker * turn + expansion) * recency * importance * access
 
 where `arms` is the sum of weight times normalised score over the arms that found it, divided by the weights of all
 arms of the search, and `expansion` the weight times the normalised score of the detail of that name.
