@@ -30,7 +30,8 @@ def client() -> Iterator[Client]:
         made.memories.configure_search(accesses=True)
         made.memories.add_many(
             NewMemory(
-                " ".join((rng.choice(("Ada:", "Bob:")), *rng.choices(WORDS, k=5), *rng.sample(RARE, 2))),
+                " ".join((rng.choice(("Ada:", "Bob:")), *rng.choices(WORDS, k=5), *rng.sample(RARE, 2)))
+                + rng.choice(("", "?")),
                 f"m{number}",
                 importance=rng.choice((None, rng.random())),
                 conversation_id=rng.choice((None, "one", "two")),
