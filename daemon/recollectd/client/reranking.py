@@ -15,8 +15,8 @@ from recollectd.protocol import errors, limits
 Reranker: TypeAlias = Callable[[str, list[MemoryHit]], Iterable[float] | Awaitable[Iterable[float]]]
 """Takes a query and results, and gives a score for each result; more is better.
 
-The asyncio client also takes a coroutine function, and runs any other callable in a worker thread. In pipelines and
-transactions it is called where the results arrive, which a coroutine function cannot be (InvalidArgument).
+The asyncio client also takes a coroutine function, and runs any other callable in a worker thread. In a pipeline it is
+called where the results arrive, which a coroutine function cannot be (InvalidArgument).
 """
 
 
@@ -62,8 +62,7 @@ def reranking_of(
         raise errors.InvalidArgument(f"must be a callable, not {type(reranker).__name__}", field="reranker")
     if awaits(reranker) and not apart:
         raise errors.InvalidArgument(
-            "is a coroutine function, which searches of the asyncio client alone await, outside pipelines and"
-            " transactions",
+            "is a coroutine function, which searches of the asyncio client alone await, outside pipelines",
             field="reranker",
         )
     if cursor:
