@@ -128,11 +128,12 @@ class Store:
         """End the daemon as the layer does it; rarely as an operator does."""
         if self.daemon.running and self.rng.random() < 0.05:
             self.layer.calm()
-            code = self.daemon.terminate()
-            if code != 0:
-                raise Mismatch(f"SIGTERM ended the daemon with {code}\n{self.daemon.log_tail()}")
-            self.layer.note("stops by SIGTERM")
-            return
+            if not self.layer.has_failed:
+                code = self.daemon.terminate()
+                if code != 0:
+                    raise Mismatch(f"SIGTERM ended the daemon with {code}\n{self.daemon.log_tail()}")
+                self.layer.note("stops by SIGTERM")
+                return
         if self.layer.crash(self.daemon, self.rng):
             self.crowd.hear_no_more()
         self.layer.calm()
