@@ -23,7 +23,7 @@ from recollectd.protocol.messages.memories import Memory
 
 Namespace = tuple[str, ...]
 SWEPT_TIMEOUT_S = 20.0
-_UNCONFIGURED: Final = search_settings.SearchSettings(*space_model.UNCONFIGURED[:4], False)
+_UNCONFIGURED: Final = space_model.settings_told(space_model.UNCONFIGURED)
 
 
 class HistoryOf(Struct, frozen=True):
@@ -236,14 +236,24 @@ def expected(model: Model) -> Dump:
         elif isinstance(record, Conversation):
             found_conversations[key] = _conversation(key[2], record)
         elif isinstance(record, records.Memory) and record.text is not None:
-            memories[key] = memory_model.told(key[2], record, space_model.spaces_of(model.records, key[1]))
+            told = memory_model.told(key[2], record, space_model.spaces_of(model.records, key[1]))
+            memories[key] = memory_model.counting(told) if space_model.counted(model.records, key[1]) else told
         elif isinstance(record, records.Space):
             spaces[key] = space_model.told(key[2], record)
         elif isinstance(record, records.Settings):
-            told = search_settings.SearchSettings(*record[:4], False)
-            if told != _UNCONFIGURED:
-                settings[key] = told
+            searched = space_model.settings_told(record)
+            if searched != _UNCONFIGURED:
+                settings[key] = searched
     return Dump((), states, histories, found_logs, found_conversations, memories, spaces, settings)
+
+
+def later(found: Dump, model: Model) -> Dump:
+    """Return a dump as it may be after reads and another recovery: accesses may have been counted, none are lost."""
+    memories = {
+        key: memory_model.counting(memory) if space_model.counted(model.records, key[1]) else memory
+        for key, memory in found.memories.items()
+    }
+    return found._replace(memories=memories)
 
 
 def _state(name: str, record: State) -> state.StateRecord:

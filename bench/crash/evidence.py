@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from bench.crash import log_model
 from bench.crash.model import Model, Played, time_in
-from bench.crash.records import Conversation, Key, Log, Record, State
+from bench.crash.records import Conversation, Key, Log, Memory, Record, State
 from bench.crash.sessions import Issue, Observation
 from recollectd.protocol.limits import TIME_US_MAX
 from recollectd.protocol.messages import (
@@ -131,10 +131,14 @@ def _key_read(request: Message) -> Key | None:
             return (int(Kind.LOG), request.namespace, request.log_id)
         case conversations.ConversationHead():
             return (int(Kind.CONVERSATION), request.namespace, request.conversation_id)
+        case memories.MemoryGet(memory_ids=(memory_id,)):
+            return (int(Kind.MEMORY), request.namespace, memory_id)
     return None
 
 
 def _revision(reply: Reply) -> int:
+    if isinstance(reply, memories.Memories):
+        return 0 if reply.memories[0] is None else reply.memories[0].revision
     return int(getattr(reply, "revision", 0))
 
 
@@ -143,6 +147,10 @@ def _shows(record: Record | None, reply: Reply) -> bool:
     match record, reply:
         case None, state.Absent():
             return True
+        case None | Memory(text=None), memories.Memories():
+            return reply.memories[0] is None
+        case Memory(), memories.Memories(memories=(memories.Memory() as seen,)):
+            return (record.text, record.version, record.revision) == (seen.text, seen.version, seen.revision)
         case State(), state.Absent():
             return record.newest.value is None
         case State(), state.StateRecord():

@@ -62,6 +62,11 @@ class Layer:
     def calm(self) -> None:
         """End all trouble but what is done."""
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it failed under the daemon, which may be ending for that."""
+        return False
+
     def crash(self, daemon: DaemonProcess, rng: random.Random) -> bool:
         """End the daemon; afterwards the data folder is as the crash left it.
 
@@ -125,6 +130,11 @@ class PreloadLayer(Layer):
     def calm(self) -> None:
         """Free the disk, let syncs succeed."""
         self._files.calm()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a sync failed since the last power cut."""
+        return self._files.failed_syncs > 0
 
     def crash(self, daemon: DaemonProcess, rng: random.Random) -> bool:
         """SIGKILL or a power cut; after a failed sync of the journal the daemon has to have ended by itself."""

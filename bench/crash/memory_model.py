@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
+
+from msgspec import structs
 
 from bench.crash import space_model
-from bench.crash.records import Context, Key, Memory, Operations, Refused, Space, Vector
+from bench.crash.records import Context, Key, Memory, Operations, Perhaps, Refused, Space, Span, Vector
 from recollectd.protocol import errors
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages import vector_spaces
 from recollectd.protocol.messages.connection import Deleted
 from recollectd.protocol.messages.fields import Kind
+
+_ACCESSES_MAX: Final = 1 << 32
+_TIME_MAX: Final = 1 << 62
 
 
 def key_of(namespace: tuple[str, ...], memory_id: str) -> Key:
@@ -129,10 +134,15 @@ def forget(context: Context, message: messages.MemoryForget, _: object) -> messa
 
 
 def supersede(context: Context, message: messages.MemorySupersede, _: object) -> messages.MemoryMarked:
-    """Let another memory take one's place."""
+    """Let another memory take one's place, unless that would close a circle."""
     key = key_of(message.namespace, message.memory_id)
     memory = _present(context, key, "memory_id", message.if_version)
     _present(context, key_of(message.namespace, message.superseded_by), "superseded_by", None)
+    successor = there(context, key_of(message.namespace, message.superseded_by))
+    while successor is not None and successor.superseded_by is not None:
+        if successor.superseded_by == message.memory_id:
+            raise Refused(errors.InvalidArgument, "superseded_by")
+        successor = there(context, key_of(message.namespace, successor.superseded_by))
     memory = memory._replace(
         superseded_at=context.stamp,
         superseded_by=message.superseded_by,
@@ -195,6 +205,13 @@ def told(memory_id: str, memory: Memory, spaces: Mapping[str, Space]) -> message
         superseded_by=memory.superseded_by,
         vectors=alive,
     )
+
+
+def counting(memory: messages.Memory) -> messages.Memory:
+    """Return a memory as it may be later where accesses are counted: more of them, never fewer."""
+    count, last = cast(Any, Span(memory.access_count, _ACCESSES_MAX)), memory.last_accessed
+    later: Any = Perhaps(memory.created_at) if last is None else Span(last, _TIME_MAX)
+    return structs.replace(memory, access_count=count, last_accessed=later)
 
 
 OPERATIONS: Final[Operations] = {

@@ -84,6 +84,14 @@ class MemoryWorkload:
         """Return a question for what lacks a vector, as who embeds anew asks it."""
         return memories.MemoryList(namespace, hidden=True, limit=500, lacking=self._rng.choice((*SPACES,)))
 
+    def find(self, namespace: Namespace) -> Request:
+        """Return what finds memories, which may be counted."""
+        draw = self._rng.random()
+        if draw < 0.6:
+            return memories.MemoryGet(namespace, (self._rng.choice(MEMORY_IDS),))
+        search = memories.MemorySearch(namespace, self.words(), limit=3)
+        return search if draw < 0.9 else memories.MemoryContext(search, 50)
+
     def embed(self, namespace: Namespace) -> Write:
         """Return vectors for memories, mostly for those that were seen to lack one."""
         space = self._rng.choice((*SPACES, ALIAS))
@@ -101,9 +109,11 @@ class MemoryWorkload:
         return vector_spaces.SpaceSwitch(namespace, ALIAS, space, self._hints.whole.get((namespace, space), 0))
 
     def configure(self, namespace: Namespace) -> Write:
-        """Return a change of how texts are analysed, or of whether messages are found."""
+        """Return a change of how texts are analysed, of whether messages are found, or accesses are counted."""
         draw = self._rng.random()
-        if draw < 0.5:
+        if draw < 0.3:
+            return search_settings.SearchConfigure(namespace, accesses=self._rng.random() < 0.7)
+        if draw < 0.6:
             return search_settings.SearchConfigure(namespace, messages=self._rng.random() < 0.7)
         return search_settings.SearchConfigure(
             namespace,

@@ -24,6 +24,12 @@ class Span(NamedTuple):
 Timed = int | Span
 
 
+class Perhaps(NamedTuple):
+    """No time, or one that is not before another, in microseconds."""
+
+    earliest: int
+
+
 class Version(NamedTuple):
     """One version of a state record; value None: deleted or expired."""
 
@@ -144,13 +150,15 @@ class Space(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """How a namespace is searched."""
+    """How a namespace is searched. counted: whether accesses ever were counted there."""
 
     language: str
     stemming: bool
     stop_words: bool
     messages: bool
+    accesses: bool
     revision: int
+    counted: bool = False
 
     def revision_at(self, time: int) -> int:
         """The revision a reader is told."""
@@ -243,6 +251,9 @@ def difference(expected: object, actual: object, where: str = "") -> str:
     if isinstance(expected, Span):
         inside = isinstance(actual, int) and expected.earliest <= actual <= expected.latest
         return "" if inside else f"{where}: {actual} is not within {expected}"
+    if isinstance(expected, Perhaps):
+        later = actual is None or (isinstance(actual, int) and actual >= expected.earliest)
+        return "" if later else f"{where}: {actual} is not {expected}"
     if isinstance(expected, ErrorReply) and isinstance(actual, ErrorReply):
         same = expected.code == actual.code and expected.field in ("", actual.field)
         return "" if same else f"{where}: expected {_error(expected)}, got {_error(actual)}"

@@ -12,7 +12,7 @@ from recollectd.protocol.messages.connection import Deleted, Done
 from recollectd.protocol.messages.fields import Kind
 
 COMPONENT_BYTES: Final = 4
-UNCONFIGURED: Final = Settings("english", True, True, False, 0)
+UNCONFIGURED: Final = Settings("english", True, True, False, False, 0)
 
 
 def key_of(namespace: tuple[str, ...], name: str) -> Key:
@@ -105,14 +105,25 @@ def configure(
     before = cast(Settings | None, context.get(key)) or UNCONFIGURED
     given = {
         name: value
-        for name in ("language", "stemming", "stop_words", "messages")
+        for name in ("language", "stemming", "stop_words", "messages", "accesses")
         if (value := getattr(message, name)) is not None
     }
     after = before._replace(**given)
     if after != before:
-        context.put(key, after._replace(revision=context.seq))
+        context.put(key, after._replace(revision=context.seq, counted=before.counted or after.accesses))
     indexing = isinstance(reply, search_settings.SearchSettings) and reply.indexing
-    return search_settings.SearchSettings(*after[:4], indexing)
+    return settings_told(after, indexing=indexing)
+
+
+def settings_told(settings: Settings, *, indexing: bool = False) -> search_settings.SearchSettings:
+    """Return what the daemon says of how a namespace is searched."""
+    return search_settings.SearchSettings(*settings[:4], indexing, settings.accesses)
+
+
+def counted(records: Mapping[Key, Record], namespace: tuple[str, ...]) -> bool:
+    """Return whether it ever was counted in a namespace how often memories are found."""
+    settings = records.get(settings_key(namespace))
+    return isinstance(settings, Settings) and settings.counted
 
 
 def told(name: str, space: Space) -> vector_spaces.Space:

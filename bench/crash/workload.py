@@ -91,8 +91,10 @@ class Workload:
             return logs.LogHead(namespace, self.rng.choice(LOG_IDS))
         if kind < 0.85:
             return conversations.ConversationHead(namespace, self.rng.choice(CONVERSATION_IDS))
-        if kind < 0.93:
+        if kind < 0.91:
             return self.memories.look(namespace)
+        if kind < 0.97:
+            return self.memories.find(namespace)
         return state.StateScan(namespace, prefix="k", values=False)
 
     # Pieces.
@@ -253,6 +255,7 @@ class Workload:
             self._conversation_delete,
             self._memory(self.memories.add),
             self._memory(self.memories.replace),
+            self._memory(self.memories.mark),
             self._memory(self.memories.delete),
             self._memory(self.memories.create_space),
             self._memory(self.memories.drop_space),

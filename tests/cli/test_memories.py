@@ -6,9 +6,29 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
 from cli.test_with_daemon import lines_of, run
+from recollectd.cli.root import root
 from recollectd.client import NewMemory
 from recollectd.testing import Daemon
+
+WORDS = ("tea", "cake")
+
+
+def embed_nothing(texts: list[str]) -> list[list[float]]:
+    raise LookupError("no model today")
+
+
+def told(daemon: Daemon, *arguments: object, code: int) -> str:
+    """Return what a command that fails says."""
+    words = [str(argument) for argument in arguments]
+    ended = CliRunner().invoke(root, [*words, "--url", daemon.url])
+    assert isinstance(ended.exception, SystemExit), ended.exception
+    assert ended.exit_code == code, ended.stderr
+    assert ended.stderr.startswith("recollectd: "), ended.stderr
+    return ended.stderr
 
 
 def fill(daemon: Daemon) -> None:
@@ -42,6 +62,76 @@ def test_a_search_shows_scores_arms_and_highlights(recollectd_daemon: Daemon) ->
     hit = json.loads(run(recollectd_daemon, "search", "cake", "--filter", 'memory_id == "b"', "--json"))
     assert hit["memory"]["memory_id"] == "b"
     assert hit["score_details"]["arms"][0]["arm"] == "keyword"
+
+
+def test_a_search_is_by_what_is_asked_for(recollectd_daemon: Daemon) -> None:
+    fill(recollectd_daemon)
+    asked = ("memory", "search", "likes", "--vector", "mini=[1, 2]", "--json")
+    found = {
+        mode: [json.loads(line)["memory"]["memory_id"] for line in run(recollectd_daemon, *asked, *mode).splitlines()]
+        for mode in ((), ("--mode", "vector"), ("--mode", "keyword", "--exact"), ("--min-score", "0.9"))
+    }
+    assert found == {
+        (): ["a", "b"],
+        ("--mode", "vector"): ["a"],
+        ("--mode", "keyword", "--exact"): ["a", "b"],
+        ("--min-score", "0.9"): ["a"],
+    }
+    text = run(recollectd_daemon, "memory", "context", "tea", "--tokens", 20)
+    assert text.endswith("Ada likes tea\n")
+    assert json.loads(run(recollectd_daemon, "memory", "context", "tea", "--json"))["memory_ids"] == ["a"]
+    assert run(recollectd_daemon, "memory", "context", "tea", "--tokens", 1) == ""
+
+
+def test_what_is_hidden_is_shown_again(recollectd_daemon: Daemon) -> None:
+    fill(recollectd_daemon)
+    assert run(recollectd_daemon, "memory", "supersede", "a", "b") == "b took the place of a\n"
+    assert "hide each other" in told(recollectd_daemon, "memory", "supersede", "b", "a", code=65)
+    assert json.loads(run(recollectd_daemon, "memory", "list", "--json"))["memory_id"] == "b"
+    assert json.loads(run(recollectd_daemon, "memory", "supersede", "a", "b", "--json"))["superseded_by"] == "b"
+    run(recollectd_daemon, "memory", "forget", "b")
+    assert run(recollectd_daemon, "memory", "list").splitlines()[1:] == []
+    assert run(recollectd_daemon, "memory", "remember", "b") == "remembered b\n"
+    assert json.loads(run(recollectd_daemon, "memory", "remember", "b", "--json")) == {"memory_id": "b"}
+    run(recollectd_daemon, "memory", "delete", "a")
+    lines = run(recollectd_daemon, "memory", "history", "a").splitlines()
+    assert [line.split()[0] for line in lines] == ["version", "2", "1"]
+    assert "(gone)" in lines[1]
+    assert "Ada likes tea" in lines[2]
+    newest = run(recollectd_daemon, "memory", "history", "a", "--limit", 1, "--json")
+    assert json.loads(newest)["version"] == 2
+    told(recollectd_daemon, "memory", "history", "nobody", code=66)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("add", "x", "--metadata", "[1]"),
+        ("add", "x", "--metadata", "{"),
+        ("add", "x", "--vector", "mini={}"),
+        ("add", "x", "--vector", "mini=abc"),
+        ("add", "x", "--vector", "mini=[1]"),
+        ("add", "x", "--vector", "mini"),
+        ("add", "x", "--vector", "mini=[1, 2]", "--vector", "mini=[1, 2]"),
+        ("add", "x", "--place", "91", "0"),
+        ("search", "x", "--filter", "kind = 1"),
+        ("search", ""),
+        ("search", "x", "--mode", "vector"),
+    ],
+)
+def test_what_is_no_memory_is_told_with_what_to_do(recollectd_daemon: Daemon, arguments: tuple[str, ...]) -> None:
+    run(recollectd_daemon, "vector-space", "create", "mini", 2)
+    result = CliRunner().invoke(root, ["memory", *arguments, "--url", recollectd_daemon.url])
+    assert result.exit_code in (64, 65), result.stderr
+    assert "--text" not in result.stderr
+
+
+def test_stored_text_does_not_steer_the_terminal(recollectd_daemon: Daemon) -> None:
+    run(recollectd_daemon, "memory", "add", "tea\x1b[31m\u202ered\nnext", "--id", "evil\x07")
+    for command in (("memory", "list"), ("search", "tea")):
+        shown = run(recollectd_daemon, *command)
+        assert not {"\x1b", "\u202e", "\x07"} & set(shown)
+        assert len(shown.splitlines()) == 2
 
 
 def test_a_search_for_ids_tells_scores_alone(recollectd_daemon: Daemon) -> None:
@@ -101,7 +191,16 @@ def test_memories_are_embedded_into_another_space(recollectd_daemon: Daemon) -> 
     text = run(recollectd_daemon, "vector-space", "reembed", "flat", "--command", program)
     assert text == "embedded 2\n"
     run(recollectd_daemon, "memory", "add", "another")
-    run(recollectd_daemon, "vector-space", "reembed", "flat", "--command", "false", code=64)
+    for arguments, code in (
+        (("--command", "false"), 65),
+        (("--command", "no-such-program"), 65),
+        (("--command", "echo no-json"), 65),
+        (("--command", "unbalanced '"), 64),
+        (("--command", ""), 64),
+        (("--embedder", f"{__name__}:embed_nothing"), 65),
+        (("--embedder", f"{__name__}:WORDS"), 64),
+    ):
+        assert "defect" not in told(recollectd_daemon, "vector-space", "reembed", "flat", *arguments, code=code)
 
 
 def test_an_export_comes_back_as_it_was(recollectd_daemon: Daemon, tmp_path: Path) -> None:
@@ -125,6 +224,43 @@ def test_an_export_comes_back_as_it_was(recollectd_daemon: Daemon, tmp_path: Pat
     hidden = [line["memory_id"] for line in lines_of(again) if "forgotten_at" in line or "superseded_at" in line]
     assert sorted(hidden) == ["y", "z"]
     assert [line["memory_id"] for line in lines_of(again) if line.get("conversation_id")] == ["z", "y", "x"]
+
+
+def test_an_import_that_was_broken_off_hides_what_is_hidden_when_it_goes_on(
+    recollectd_daemon: Daemon, tmp_path: Path
+) -> None:
+    exported, broken = tmp_path / "exported.jsonl", tmp_path / "broken.jsonl"
+    with recollectd_daemon.client() as client:
+        client.memories.add_many([NewMemory(name, name) for name in "abc"])
+        client.memories.supersede("a", "b")
+        client.memories.forget("c")
+    run(recollectd_daemon, "export", exported)
+    broken.write_text(exported.read_text() + "no line\n")
+    with Daemon() as other, other.client() as client:
+        run(other, "import", broken, code=65)
+        assert "a" in {each.memory_id for each in client.memories.list()}  # what takes places is said at the end
+        run(other, "import", exported)
+        assert [each.memory_id for each in client.memories.list()] == ["b"]
+        client.memories.remember("c")
+        run(other, "import", exported)
+        assert [each.memory_id for each in client.memories.list()] == ["b", "c"]
+
+
+def test_a_circle_of_an_old_export_stays_hidden(recollectd_daemon: Daemon, tmp_path: Path) -> None:
+    exported = tmp_path / "exported.jsonl"
+    with recollectd_daemon.client() as client:
+        client.memories.add_many([NewMemory(name, name) for name in "ab"])
+        client.memories.supersede("a", "b")
+    run(recollectd_daemon, "export", exported)
+    lines = [json.loads(line) for line in exported.read_text().splitlines()]
+    for line in lines:
+        if line.get("memory_id") == "b":
+            line["superseded_by"] = "a"
+    exported.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with Daemon() as other, other.client() as client:
+        run(other, "import", exported)
+        assert list(client.memories.list()) == []
+        assert client.memories.count(hidden=True) == 2
 
 
 def test_how_a_namespace_is_searched_travels_with_its_records(recollectd_daemon: Daemon, tmp_path: Path) -> None:

@@ -93,3 +93,25 @@ def test_questions_need_somebody_to_answer(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     with pytest.raises(click.UsageError, match="--yes"):
         confirm("delete?")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "most", "wanted"), [(0, 0, 0), (0, 60, 60), (80, 0, 64), (80, 60, 60), (30, 0, 20)]
+)
+def test_the_last_column_has_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, terminal: int, most: int, wanted: int
+) -> None:
+    monkeypatch.setattr(output, "line_width", lambda: terminal)
+    left = output.width_left(("name", "kind of", "text"), [("12345", "x", "a text")], most=most)
+    assert left == wanted
+
+
+def test_what_would_steer_a_terminal_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_table([("a\x1b[2J\r\u202eb",)], ("name",))
+    assert capsys.readouterr().out == "name\na\ufffd[2J\ufffd\ufffdb\n"
+
+
+def test_texts_are_cut_to_a_line() -> None:
+    assert output.shortened("a\n  b", 0) == "a b"
+    assert output.shortened("abcdef", 4) == "abc…"
+    assert output.shortened("abcd", 4) == "abcd"

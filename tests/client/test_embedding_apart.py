@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -80,9 +81,16 @@ async def test_what_an_embedder_raises_reaches_the_caller(daemon: FakeDaemon) ->
     async with client_of(daemon, failing) as client:
         with pytest.raises(LookupError, match="no model"):
             await client.memories.add("tea")
-    async with client_of(daemon, lambda texts: []) as client:
-        with pytest.raises(errors.InvalidArgument, match="gave 0 vectors for 1 texts"):
-            await client.memories.search("tea")
+    wrong: dict[str, Any] = {
+        "gave 0 vectors for 1 texts": lambda texts: [],
+        "gave more than 1 vectors for 1 texts": lambda texts: repeat([1.0, 2.0]),
+        "gave no vectors, but NoneType": lambda texts: None,
+    }
+    for told, embedder in wrong.items():
+        async with client_of(daemon, embedder) as client:
+            with pytest.raises(errors.InvalidArgument, match=told) as refused:
+                await client.memories.search("tea")
+            assert refused.value.field == "embedder"
 
 
 async def test_what_is_collected_is_embedded_at_once(daemon: FakeDaemon) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from client.conftest import Drive
 from client.fake import FakeDaemon
-from recollectd.client import Client, Embedding, NewMemory
+from recollectd.client import AsyncClient, Client, Embedding, NewMemory
 from recollectd.client.embedding import Texts, as_embedding, embed, openai_like
 from recollectd.client.vectors import packed_vector, unpacked_vectors
 from recollectd.protocol import errors
@@ -121,3 +121,112 @@ def test_what_is_no_vector_is_refused_by_name(vector: Any) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         packed_vector(vector, "vectors['s']")
     assert refused.value.field == "vectors['s']"
+
+
+@pytest.mark.parametrize(
+    ("told", "field"),
+    [
+        ({"text": None}, "text"),
+        ({"metadata": [1]}, "metadata"),
+        ({"metadata": 5}, "metadata"),
+        ({"metadata": {1: 2}}, "metadata"),
+        ({"derived_from": "abc"}, "derived_from"),
+        ({"derived_from": 5}, "derived_from"),
+        ({"vectors": [1]}, "vectors"),
+        ({"vectors": 5}, "vectors"),
+        ({"importance": 10**400}, "importance"),
+        ({"importance": True}, "importance"),
+        ({"place": "here"}, "place"),
+        ({"place": (True, 1)}, "place[0]"),
+        ({"valid_at": "yesterday"}, "valid_at"),
+    ],
+)
+def test_what_is_no_memory_is_refused_by_name_before_it_is_embedded(
+    daemon: FakeDaemon, told: dict[str, Any], field: str
+) -> None:
+    embedded: list[str] = []
+
+    def embedder(texts: list[str]) -> list[list[float]]:
+        embedded.extend(texts)
+        return [[1.0] for _ in texts]
+
+    with Client(daemon.url, embedder=embedder) as client:
+        for call in (
+            lambda: client.memories.add(**{"text": "tea", **told}),
+            lambda: client.memories.add_many([NewMemory(**{"text": "tea", **told})]),
+        ):
+            with pytest.raises(errors.InvalidArgument) as refused:
+                call()
+            assert refused.value.field.removeprefix("memories[0].") == field
+        for given in ([{"text": "tea"}], None, 7, "tea"):
+            with pytest.raises(errors.InvalidArgument) as refused:
+                client.memories.add_many(given)  # type: ignore[arg-type]
+            assert refused.value.field.startswith("memories")
+    assert embedded == []
+
+
+def test_what_can_be_looked_at_once_is_kept_beside_what_is_embedded(daemon: FakeDaemon) -> None:
+    with Client(daemon.url, embedder=Embedding(lambda texts: [[1.0] for _ in texts], "made")) as client:
+        client.vector_spaces.create("made", 1)
+        client.vector_spaces.create("given", 2)
+        told: Any = {"derived_from": iter(["a", "b"]), "vectors": {"given": (x for x in (1.0, 2.0))}}
+        client.memories.add("tea", memory_id="m", **told)
+        found = client.memories.get("m", vectors=True)
+        assert found is not None
+        assert (found.derived_from, found.vectors) == (("a", "b"), {"given": [1.0, 2.0], "made": [1.0]})
+
+
+def test_an_embedder_that_makes_no_vectors_is_named(daemon: FakeDaemon) -> None:
+    with Client(daemon.url, embedder=lambda texts: ["much" for _ in texts]) as client:
+        for call in (lambda: client.memories.add("tea"), lambda: client.memories.search("tea")):
+            with pytest.raises(errors.InvalidArgument) as refused:
+                call()
+            assert refused.value.field == "embedder"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "min_score",
+        "importance_weight",
+        "diversity",
+        "neighbours",
+        "speaker",
+        "expansion",
+        "access_weight",
+        "weights",
+        "weights['keyword']",
+    ],
+)
+@pytest.mark.parametrize("given", ["x", [1], 10**400])
+def test_what_is_no_number_of_a_search_is_refused_by_name(daemon: FakeDaemon, field: str, given: object) -> None:
+    told: Any = {"weights": {"keyword": given}} if "[" in field else {field: given}
+    with Client(daemon.url) as client, pytest.raises(errors.InvalidArgument) as refused:
+        client.memories.search("tea", **told)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("field", ["recency_half_life", "access_half_life"])
+def test_durations_beyond_all_time_are_refused_by_name(daemon: FakeDaemon, field: str) -> None:
+    told: Any = {field: 1e300}
+    with Client(daemon.url) as client, pytest.raises(errors.InvalidArgument) as refused:
+        client.memories.search("tea", **told)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("embedder", "field"),
+    [
+        ("encode", "embedder"),
+        (Embedding("encode", "s"), "embedder"),  # type: ignore[arg-type]
+        (Embedding(list, ""), "embedder.space"),
+        (Embedding(list, 5), "embedder.space"),  # type: ignore[arg-type]
+        (Embedding(list, "s", 0), "embedder.batch"),
+        (Embedding(list, "s", -1), "embedder.batch"),
+    ],
+)
+def test_what_is_no_embedder_is_refused_when_the_client_is_made(embedder: Any, field: str) -> None:
+    for make in (Client, AsyncClient):
+        with pytest.raises(errors.InvalidArgument) as refused:
+            make("unix:///nowhere", embedder=embedder)
+        assert refused.value.field == field

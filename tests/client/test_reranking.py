@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from itertools import repeat
 from typing import Any
 
 import pytest
 
 from client.conftest import Drive
 from client.fake import FakeDaemon
-from recollectd.client import Client, NewMemory
+from recollectd.client import AsyncClient, Client, NewMemory
 from recollectd.client.results import MemoryHit
 from recollectd.protocol import errors
 from recollectd.protocol.messages.memories import MemorySearch
@@ -19,6 +22,11 @@ TEXTS = ("a", "bbbb", "cc", "ddd")
 def length(query: str, hits: list[MemoryHit]) -> list[float]:
     assert query == "tea"
     return [len(hit.memory.text) for hit in hits]
+
+
+async def length_awaited(query: str, hits: list[MemoryHit]) -> list[float]:
+    await asyncio.sleep(0)
+    return length(query, hits)
 
 
 def limit_asked(daemon: FakeDaemon) -> int:
@@ -57,6 +65,11 @@ def test_equal_ones_stay_in_order_and_nothing_is_asked_of_nothing(daemon: FakeDa
     [
         ({"reranker": lambda query, hits: [1.0]}, "reranker"),
         ({"reranker": lambda query, hits: [float("nan")] * len(hits)}, "reranker"),
+        ({"reranker": lambda query, hits: repeat(1.0)}, "reranker"),
+        ({"reranker": lambda query, hits: None}, "reranker"),
+        ({"reranker": lambda query, hits: ["much"] * len(hits)}, "reranker"),
+        ({"reranker": "length"}, "reranker"),
+        ({"reranker": length_awaited}, "reranker"),
         ({"reranker": length, "cursor": b"x"}, "cursor"),
         ({"reranker": length, "candidates": 0}, "candidates"),
         ({"reranker": length, "limit": 0}, "limit"),
@@ -68,3 +81,36 @@ def test_what_a_reranker_cannot_do_is_refused(daemon: FakeDaemon, told: dict[str
         with pytest.raises(errors.InvalidArgument) as refused:
             client.memories.search("tea", **told)
         assert refused.value.field == field
+
+
+async def test_the_loop_goes_on_while_a_reranker_works(daemon: FakeDaemon) -> None:
+    let_go = threading.Event()
+    threads: set[int] = set()
+
+    def slow(query: str, hits: list[MemoryHit]) -> list[float]:
+        threads.add(threading.get_ident())
+        let_go.wait()
+        return length(query, hits)
+
+    async with AsyncClient(daemon.url) as client:
+        await client.memories.add_many([NewMemory(text, text) for text in TEXTS])
+        searching = asyncio.ensure_future(client.memories.search("tea", reranker=slow, limit=1))
+        await client.state.put("other", 1)  # would wait for ever behind a reranker on the loop
+        assert not searching.done()
+        let_go.set()
+        assert [hit.memory.text for hit in (await searching).hits] == ["bbbb"]
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_a_coroutine_function_is_awaited(daemon: FakeDaemon) -> None:
+    async with AsyncClient(daemon.url) as client:
+        await client.memories.add_many([NewMemory(text, text) for text in TEXTS])
+        found = await client.memories.search("tea", reranker=length_awaited, limit=2)
+        assert [(hit.memory.text, hit.score) for hit in found.hits] == [("bbbb", 4.0), ("ddd", 3.0)]
+        with pytest.raises(errors.InvalidArgument, match="gave 0 scores"):
+            await client.memories.search("tea", reranker=lambda query, hits: [])
+        async with client.pipeline() as pipeline:
+            assert (await pipeline.memories.search("tea", reranker=length, limit=1)).hits[0].score == 4.0
+            with pytest.raises(errors.InvalidArgument, match="coroutine function"):
+                pipeline.memories.search("tea", reranker=length_awaited)

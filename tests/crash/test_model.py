@@ -10,7 +10,7 @@ import pytest
 from msgspec import Raw, structs
 
 from bench.crash import arms
-from bench.crash.dump import Dump, HistoryOf, differences, expected
+from bench.crash.dump import Dump, HistoryOf, differences, expected, later
 from bench.crash.evidence import check_observations
 from bench.crash.memory_workload import WORDS
 from bench.crash.model import Mismatch, Model, Played
@@ -80,6 +80,14 @@ RIGHT: dict[str, list[Pair]] = {
         (put(ttl_us=5), stored(1, 10, 10, 15)),
         (put(if_absent=True), refused(errors.VersionConflict, "if_version")),
         (put(), stored(2, 10, 14)),
+    ],
+    "no two memories take each other's place": [
+        (remember("a"), remembered("a", 10)),
+        (remember("b"), remembered("b", 11)),
+        (memories.MemorySupersede(N, "a", "b"), memories.MemoryMarked(1, None, 12)),
+        (memories.MemorySupersede(N, "b", "a"), refused(errors.InvalidArgument, "superseded_by")),
+        (memories.MemoryDelete(N, "a"), Deleted(1)),
+        (memories.MemorySupersede(N, "b", "a"), refused(errors.NotFound, "superseded_by")),
     ],
     "a log's positions are contiguous": [
         (logs.LogAppend(N, "l", (VALUE, VALUE)), logs.LogAppended(0, 2, 10)),
@@ -210,6 +218,12 @@ WRONG: dict[str, list[Pair]] = {
             transactions.Results((stored(3, 10, 12),)),
         ),
     ],
+    "memories that took each other's place": [
+        (remember("a"), remembered("a", 10)),
+        (remember("b"), remembered("b", 11)),
+        (memories.MemorySupersede(N, "a", "b"), memories.MemoryMarked(1, None, 12)),
+        (memories.MemorySupersede(N, "b", "a"), memories.MemoryMarked(1, None, 13)),
+    ],
     "items twice": [
         (logs.LogAppend(N, "l", (VALUE,)), logs.LogAppended(0, 1, 10)),
         (logs.LogAppend(N, "l", (VALUE,)), logs.LogAppended(2, 3, 11)),
@@ -299,6 +313,39 @@ def test_reads_are_judged_by_when_they_were_sent() -> None:
     invented = [Observation(get, 1, structs.replace(second, value=Raw(b"\x02")))]
     assert len(check_observations(model, outdated)) == 2
     assert len(check_observations(model, invented)) == 1
+
+
+def test_reads_of_memories_are_judged_too() -> None:
+    model = play([(remember("a"), remembered("a", 10)), (memories.MemoryDelete(N, "a"), Deleted(1))])
+    get = memories.MemoryGet(N, ("a",))
+    there = memories.Memory("a", "text", 1, 10, 10, 1)
+    gone = memories.Memories((None,))
+    fine = [Observation(get, 1, memories.Memories((there,))), Observation(get, 1, gone), Observation(get, 2, gone)]
+    assert not check_observations(model, fine)
+    outdated = Observation(get, 2, memories.Memories((there,)))
+    invented = Observation(get, 1, memories.Memories((structs.replace(there, text="other"),)))
+    assert len(check_observations(model, [outdated, invented])) == 2
+
+
+def test_accesses_count_where_that_is_set_and_are_never_lost() -> None:
+    known = [(remember("a"), remembered("a", 10))]
+    counting = search_settings.SearchSettings("english", True, True, False, False, True)
+    counted = play([*known, (search_settings.SearchConfigure(N, accesses=True), counting)])
+    key = (int(Kind.MEMORY), N, "a")
+
+    def found(model: Model, count: int, last: int | None) -> Dump:
+        memory = dump_of(play(known)).memories[key]
+        memory = structs.replace(memory, access_count=count, last_accessed=last)
+        return dump_of(model)._replace(memories={key: memory})
+
+    assert list(differences(expected(play(known)), found(play(known), 1, 20)))
+    assert not list(differences(expected(counted), found(counted, 0, None)))
+    seen = found(counted, 2, 20)
+    assert not list(differences(expected(counted), seen))
+    assert list(differences(expected(counted), found(counted, 2, 5)))
+    assert not list(differences(later(seen, counted), found(counted, 3, 21)))
+    for count, last in ((1, 20), (2, 19), (0, None)):
+        assert list(differences(later(seen, counted), found(counted, count, last)))
 
 
 def test_a_switch_to_a_space_that_lacks_a_vector_is_noticed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -15,21 +16,23 @@ from msgspec import Raw
 
 from recollectd.memory.memories.filters import EARTH_RADIUS_M, FIELD_NAMES, Subject, parse
 from recollectd.memory.memories.heads import MemoryBody, MemoryHead
-from recollectd.protocol import errors, limits
+from recollectd.protocol import errors, limits, prose
 
 Tree = tuple[Any, ...]
 
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from([0.5, 1.0, -2.5]) | st.sampled_from('ab"é\\')
 values = scalars | st.lists(scalars, max_size=3)
-fields = st.sampled_from(
-    ["memory_id", "text", "kind", "importance", "pinned", "version", "conversation_id", "derived_from", "valid_at"]
-) | st.lists(st.sampled_from(["a", "b", "odd name", "ü"]), min_size=1, max_size=2).map(tuple)
+TIMES = ("valid_at", "created_at", "updated_at", "expires_at", "forgotten_at", "superseded_at")
+fields = st.sampled_from([name for name in FIELD_NAMES if name != "metadata"]) | st.lists(
+    st.sampled_from(["a", "b", "odd name", "ü"]), min_size=1, max_size=2
+).map(tuple)
 operators = st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "contains"])
 times = st.integers(0, 3)
 tests = st.one_of(
-    st.tuples(operators, fields.filter(lambda field: field != "valid_at"), values),
-    st.tuples(operators, st.just("valid_at"), times),
-    st.tuples(st.just("in"), fields.filter(lambda field: field != "valid_at"), st.lists(values, max_size=3)),
+    st.tuples(operators, fields.filter(lambda field: field not in TIMES), values),
+    st.tuples(operators, st.sampled_from(TIMES), times),
+    st.tuples(st.just("in"), fields.filter(lambda field: field not in TIMES), st.lists(values, max_size=3)),
+    st.tuples(st.just("in"), st.sampled_from(TIMES), st.lists(times, max_size=3)),
     st.tuples(st.just("exists"), fields),
     st.tuples(st.just("within"), st.sampled_from([(0, 0), (10, 10), (90, 0)]), st.sampled_from([1, 1_600_000, 1.9e7])),
 )
@@ -43,8 +46,15 @@ trees = st.recursive(
     max_leaves=8,
 )
 subjects = st.builds(
-    lambda metadata, **told: Subject(
-        "m", MemoryHead(3, 1, 1, 10, 11), MemoryBody(metadata=Raw(msgspec.msgpack.encode(metadata)), **told)
+    lambda metadata, role, head, **told: Subject(
+        "m", MemoryHead(3, 1, 1, **head), MemoryBody(metadata=Raw(msgspec.msgpack.encode(metadata)), **told), role
+    ),
+    role=st.sampled_from(["", "user", "a"]),
+    head=st.fixed_dictionaries(
+        {
+            **dict.fromkeys(["created_at", "updated_at", "expires_at", "forgotten_at", "superseded_at"], times),
+            "superseded_by": st.sampled_from(["", "a", "ab"]),
+        }
     ),
     metadata=st.dictionaries(
         st.sampled_from(["a", "b", "odd name", "ü"]),
@@ -92,8 +102,10 @@ def value_of(subject: Subject, field: Any) -> list[Any]:
                 return []
             value = value[part]
         return [value]
-    told = {"memory_id": subject.memory_id, "version": subject.head.version}
-    value = told.get(field, getattr(body, field, None))
+    told = {"memory_id": subject.memory_id, "role": subject.role or None}
+    value = told[field] if field in told else getattr(body, field, getattr(subject.head, field, None))
+    if field in ("expires_at", "forgotten_at", "superseded_at", "superseded_by"):
+        value = value or None
     return [] if value is None else [list(value) if isinstance(value, tuple) else value]
 
 
@@ -202,6 +214,31 @@ def test_times_may_be_iso_text() -> None:
         predicate = parse(text)
         assert predicate is not None
         assert predicate(subject) is expected, text
+
+
+def test_the_protocol_names_every_field() -> None:
+    fields_told = prose.FILTERS[prose.FILTERS.index("Fields: ") :].partition(" are absent")[0]
+    named_there = set(re.findall(r"`(\w+)`", fields_told))
+    assert named_there == set(FIELD_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("kind == 'a'", "text stands in double quotes at character 8"),
+        ('kind = "a"', "`==` compares at character 5"),
+        ('kind == "a', "closing quote at character 8"),
+        ('kind == "a" && pinned == true', "it is `and` at character 12"),
+        ('kind == "a" || pinned == true', "it is `or` at character 12"),
+        ("! pinned == true", "it is `not`"),
+        ('kind ~ "a"', "what is this?"),
+        ("importance > 0.5 and", "expected one of memory_id"),
+    ],
+)
+def test_a_refusal_says_what_to_write(text: str, says: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match=re.escape(says)) as refused:
+        parse(text)
+    assert refused.value.field == "filter"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -166,6 +167,34 @@ def test_forgetting_and_superseding_hide_and_delete_nothing(store: Store) -> Non
     assert listed(store) == ["a", "c"]
 
 
+def test_no_two_memories_take_each_others_place(store: Store) -> None:
+    store.write(add(*(memory(each, each) for each in "abcd")))
+    for one, other in pairwise("abc"):
+        store.write(messages.MemorySupersede(NS, one, other))
+    for one, other in ("ba", "ca"):
+        with pytest.raises(errors.InvalidArgument, match="hide each other") as refused:
+            store.write(messages.MemorySupersede(NS, one, other))
+        assert refused.value.field == "superseded_by"
+    store.write(messages.MemorySupersede(NS, "d", "a"))
+    assert listed(store) == ["c"]
+    with pytest.raises(errors.InvalidArgument):
+        store.write(transaction(messages.MemorySupersede(NS, "a", "c"), messages.MemorySupersede(NS, "c", "d")))
+    store.write(messages.MemoryDelete(NS, "b"))  # what is not there hides nobody
+    store.write(messages.MemorySupersede(NS, "c", "a"))
+    assert [get(store, each).superseded_by for each in "acd"] == ["b", "a", "a"]
+
+
+def test_successors_are_followed_only_so_far(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SUCCESSORS_MAX", 3)
+    store.write(add(*(memory(each, each) for each in "abcdez")))
+    for one, other in pairwise("abcde"):
+        store.write(messages.MemorySupersede(NS, one, other))
+    with pytest.raises(errors.InvalidArgument, match="name the last"):
+        store.write(messages.MemorySupersede(NS, "z", "a"))
+    store.write(messages.MemorySupersede(NS, "z", "c"))
+    assert get(store, "z").superseded_by == "c"
+
+
 @pytest.mark.parametrize(
     ("request_", "error", "field"),
     [
@@ -177,6 +206,8 @@ def test_forgetting_and_superseding_hide_and_delete_nothing(store: Store) -> Non
         (messages.MemoryDelete(NS, "m", 7), errors.VersionConflict, "if_version"),
         (messages.MemoryReplace(NS, memory("x")), errors.InvalidArgument, "memory.memory_id"),
         (messages.MemoryReplace(NS, memory("x", "m", ttl_us=1), None, True), errors.InvalidArgument, "keep_expiry"),
+        (vector_spaces.SpaceCreate(NS, "keyword", 2), errors.InvalidArgument, "name"),
+        (vector_spaces.SpaceAlias(NS, "expansion", "mini"), errors.InvalidArgument, "name"),
         (messages.MemoryAdd(NS, ()), errors.InvalidArgument, "memories"),
         (add(memory("x", "a"), memory("y", "a")), errors.InvalidArgument, "memories"),
         (add(memory("")), errors.InvalidArgument, "memories[0].text"),

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class _Face:
-    embeds_apart = False
+    works_apart = False
 
     def __init__(self, store: FakeStore) -> None:
         self._store = store

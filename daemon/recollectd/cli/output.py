@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 
 from recollectd.cli.tagging import to_json
 from recollectd.client.results import Record
+
+_GAP: Final = "  "
+_WIDTH_MIN: Final = 20
+# Control characters, and those that turn the direction of what follows.
+_STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def plain(result: Any) -> Any:
@@ -59,8 +65,11 @@ def one_line(value: Any, width: int = 0) -> str:
 
 
 def print_table(rows: Iterable[Sequence[object]], headings: Sequence[str]) -> None:
-    """Print rows under headings, columns aligned; numbers to the right. All rows are held in memory."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    """Print rows under headings, columns aligned; numbers to the right. All rows are held in memory.
+
+    What would steer a terminal, such as escape sequences in a stored text, is shown as a replacement character.
+    """
+    cells = [[_STEERING.sub("\ufffd", str(cell)) for cell in row] for row in rows]
     columns = list(zip(headings, *cells, strict=True))
     widths = [max(map(len, column)) for column in columns]
     numeric = [all(cell.lstrip("-").isdigit() for cell in column[1:]) for column in columns]
@@ -69,7 +78,26 @@ def print_table(rows: Iterable[Sequence[object]], headings: Sequence[str]) -> No
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(line, widths, numeric, strict=True)
         ]
-        click.echo("  ".join(parts).rstrip())
+        click.echo(_GAP.join(parts).rstrip())
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text as one line, cut to `width` characters if that is not 0."""
+    line = " ".join(text.split())
+    return line if not width or len(line) <= width else line[: width - 1] + "…"
+
+
+def width_left(headings: Sequence[str], rows: Iterable[Sequence[str]], *, most: int = 0) -> int:
+    """Return how many characters the last column may take beside the others; 0 for any.
+
+    most: where there is no terminal, and beyond which it is not used.
+    """
+    width = line_width()
+    if not width:
+        return most
+    columns = zip(*((row[:-1]) for row in (headings, *rows)), strict=True)
+    left = max(width - sum(max(map(len, column)) + len(_GAP) for column in columns), _WIDTH_MIN)
+    return min(left, most) if most else left
 
 
 def line_width() -> int:

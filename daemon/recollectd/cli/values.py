@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,14 +17,12 @@ from recollectd.cli.tagging import TagError, from_json
 STDIN: Final = "-"
 
 
-def parse_json(text: str | bytes, what: str) -> Any:
+def parse_json(text: str | bytes, what: str, hint: str = "--text takes it as text") -> Any:
     """Return the value JSON text stands for, tags included. `what` names it in the error."""
     try:
         return from_json(msgspec.json.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Failure(
-            f"{what} is not JSON: {error}", hint="--text takes it as text", code=ExitCode.DATA_ERROR
-        ) from None
+        raise Failure(f"{what} is not JSON: {error}", hint=hint, code=ExitCode.DATA_ERROR) from None
     except TagError as error:
         raise Failure(f"{what}: {error}", code=ExitCode.DATA_ERROR) from None
 
@@ -52,7 +51,22 @@ def read_text(given: str) -> str:
 
 def metadata(given: Any) -> dict[str, Any]:
     """Return the JSON object that stands on the command line; a type of click options."""
-    parsed = parse_json(given, "metadata") if isinstance(given, str) else given
+    parsed = (
+        parse_json(given, "metadata", 'an object, such as {"topic": "travel"}') if isinstance(given, str) else given
+    )
     if not isinstance(parsed, dict) or not all(isinstance(key, str) for key in parsed):
         raise click.BadParameter('expected a JSON object, such as {"topic": "travel"}')
     return parsed
+
+
+def vectors(given: Sequence[str]) -> dict[str, Any] | None:
+    """Return the vectors that stand on the command line as SPACE=JSON, None for none."""
+    found: dict[str, Any] = {}
+    for each in given:
+        name, sign, components = each.partition("=")
+        if not (name and sign):
+            raise click.UsageError("A vector is SPACE=[1.0, 2.0, ...].")
+        if name in found:
+            raise click.UsageError(f"There are two vectors of {name}.")
+        found[name] = parse_json(components, f"the vector of {name}", "numbers, such as [1.0, 2.0]")
+    return found or None

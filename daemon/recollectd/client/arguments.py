@@ -5,8 +5,10 @@ Every function raises InvalidArgument (TooLarge where only a size is at fault) n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from inspect import iscoroutinefunction
+from itertools import islice
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -109,17 +111,19 @@ def metadata(mapping: Mapping[str, object] | None, field: str = "metadata") -> R
     """Return metadata as msgpack, None for none."""
     if mapping is None:
         return None
-    if not _is_text_map(mapping):
-        raise errors.InvalidArgument("must be a map with text keys", field=field)
-    encoded = packed(dict(mapping), field)
+    encoded = packed(dict(text_map(mapping, field)), field)
     size = memoryview(encoded).nbytes
     if size > limits.METADATA_BYTES_MAX:
         raise errors.TooLarge(f"has {size} bytes as msgpack; {limits.METADATA_BYTES_MAX} are allowed", field=field)
     return encoded
 
 
-def _is_text_map(mapping: object) -> bool:
-    return isinstance(mapping, Mapping) and all(isinstance(key, str) for key in mapping)
+def text_map(mapping: Mapping[str, T], field: str) -> Mapping[str, T]:
+    """Return a map whose keys are text."""
+    given: Any = mapping
+    if not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
+        raise errors.InvalidArgument("must be a map with text keys", field=field)
+    return mapping
 
 
 def role(text: str, field: str = "role") -> Any:
@@ -142,6 +146,16 @@ def content(text: str, field: str = "content") -> str:
     return text
 
 
+def number(given: float, field: str) -> float:
+    """Return a number; whether it is finite and within bounds is the daemon's to say."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise errors.InvalidArgument(f"must be a number, not {type(given).__name__}", field=field)
+    try:
+        return float(given)
+    except OverflowError:
+        raise errors.InvalidArgument("is too large for a number", field=field) from None
+
+
 def whole(number: int, field: str, *, least: int = 0, most: int | None = None) -> int:
     """Return a whole number within bounds."""
     if isinstance(number, bool) or not isinstance(number, int):
@@ -159,13 +173,40 @@ def optional_whole(number: int | None, field: str, *, least: int = 0, most: int 
     return None if number is None else whole(number, field, least=least, most=most)
 
 
-def several(items: Iterable[T], field: str) -> Sequence[T]:
-    """Return what one request carries several of: at least one, and not text mistaken for a sequence."""
+def items_of(items: Iterable[T], field: str) -> tuple[T, ...]:
+    """Return what one argument carries several of, and not text mistaken for a sequence."""
     if isinstance(items, (str, bytes)):
         raise errors.InvalidArgument("must be a sequence of items, not one text", field=field)
-    gathered = tuple(items)
+    if not isinstance(items, Iterable):
+        raise errors.InvalidArgument(f"must be a sequence of items, not {type(items).__name__}", field=field)
+    return tuple(items)
+
+
+def several(items: Iterable[T], field: str) -> Sequence[T]:
+    """Return what one request carries several of: at least one, and not text mistaken for a sequence."""
+    gathered = items_of(items, field)
     if not 1 <= len(gathered) <= limits.OPERATIONS_PER_FRAME_MAX:
         raise errors.InvalidArgument(
             f"has {len(gathered)} entries; 1 to {limits.OPERATIONS_PER_FRAME_MAX} are allowed", field=field
         )
     return gathered
+
+
+def awaits(function: Callable[..., Any]) -> bool:
+    """Tell whether a callable is a coroutine function, or an object that is called like one."""
+    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def as_many(made: Any, wanted: int, what: str, given: str, *, field: str) -> list[Any]:
+    """Return what a callable of the caller's made, which must be as many as it was given. Raises InvalidArgument.
+
+    No more is taken of an iterable without an end.
+    """
+    try:
+        found = list(islice(made, wanted + 1))
+    except TypeError as error:
+        raise errors.InvalidArgument(f"gave no {what}, but {type(made).__name__}: {error}", field=field) from error
+    if len(found) != wanted:
+        told = str(len(found)) if len(found) < wanted else f"more than {wanted}"
+        raise errors.InvalidArgument(f"gave {told} {what} for {wanted} {given}", field=field)
+    return found

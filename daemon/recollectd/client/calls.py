@@ -80,9 +80,13 @@ def stepwise(declare: Callable[P, Steps[T]]) -> Callable[P, Call[T]]:
 
 
 class Face(Protocol):
-    """Carries calls out in one style. embeds_apart: it takes `embedding.Texts` in a request's place."""
+    """Carries calls out in one style.
 
-    embeds_apart: bool
+    works_apart: it takes in a request's place what callables of the caller's are to make beside it: `embedding.Texts`,
+    `reranking.Unranked`.
+    """
+
+    works_apart: bool
 
     def query(self, call: Call[Any]) -> Any:
         """Carry out a call that changes nothing."""
@@ -111,8 +115,8 @@ class Calls(Generic[Style]):
 
     @property
     def _apart(self) -> bool:
-        """Whether texts are embedded by the face."""
-        return self._face.embeds_apart
+        """Whether embedders and rerankers are called by the face."""
+        return self._face.works_apart
 
 
 # The styles. They have no instances: `State[Blocking]` is state whose calls block.

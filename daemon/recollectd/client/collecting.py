@@ -46,7 +46,7 @@ class Writes:
 class BatchFace:
     """Collects writes and gives handles for them."""
 
-    embeds_apart = False
+    works_apart = False
 
     def __init__(self) -> None:
         self.writes = Writes()

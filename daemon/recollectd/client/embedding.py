@@ -13,15 +13,15 @@ there the texts are embedded at once, which a coroutine function cannot do (Inva
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from msgspec import Struct, structs
 
+from recollectd.client.arguments import as_many, awaits, name, whole
 from recollectd.client.calls import Call, Steps
 from recollectd.client.results import NewMemory
-from recollectd.client.vectors import Vector
-from recollectd.protocol import errors
+from recollectd.client.vectors import Vector, packed_vector
+from recollectd.protocol import errors, limits
 
 if TYPE_CHECKING:
     from recollectd.protocol.messages.fields import Message
@@ -45,8 +45,15 @@ class Embedding(Struct, frozen=True):
 
 
 def as_embedding(given: Embedder | Embedding | None) -> Embedding | None:
-    """Return an embedder with its space; a bare callable belongs to the space `default`."""
-    return given if given is None or isinstance(given, Embedding) else Embedding(given)
+    """Return an embedder with its space; a bare callable belongs to the space `default`. Raises InvalidArgument."""
+    if given is None:
+        return None
+    embedding = given if isinstance(given, Embedding) else Embedding(given)
+    if not callable(embedding.embedder):
+        raise errors.InvalidArgument(f"must be a callable, not {type(embedding.embedder).__name__}", field="embedder")
+    name(embedding.space, "embedder.space", limits.LABEL_BYTES_MAX)
+    whole(embedding.batch, "embedder.batch", least=1)
+    return embedding
 
 
 def openai_like(client: Any, model: str) -> Embedder:
@@ -70,17 +77,9 @@ class Texts(Struct, frozen=True):
             yield list(self.texts[start : start + self.embedding.batch])
 
 
-def awaits(embedder: Embedder) -> bool:
-    """Tell whether an embedder is a coroutine function, or an object that is called like one."""
-    return iscoroutinefunction(embedder) or iscoroutinefunction(getattr(embedder, "__call__", None))  # noqa: B004
-
-
 def vectors_of(made: Iterable[Any], batch: Sequence[str]) -> list[Vector]:
     """Return what an embedder made of a batch. Raises InvalidArgument where it is another number of vectors."""
-    vectors = list(made)
-    if len(vectors) != len(batch):
-        raise errors.InvalidArgument(f"gave {len(vectors)} vectors for {len(batch)} texts", field="embedder")
-    return vectors
+    return as_many(made, len(batch), "vectors", "texts", field="embedder")
 
 
 def embed(texts: Texts) -> list[Vector]:
@@ -127,7 +126,7 @@ def with_vectors(
         return memories
     left = iter(made)
     return [
-        structs.replace(each, vectors={**(each.vectors or {}), embedding.space: next(left)})
+        structs.replace(each, vectors={**(each.vectors or {}), embedding.space: packed_vector(next(left), "embedder")})
         if embedding.space not in (each.vectors or {})
         else each
         for each in memories

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from recollectd.client import arguments
-from recollectd.client.arguments import name, optional_name, plain
+from recollectd.client.arguments import items_of, name, number, optional_name, plain
 from recollectd.client.results import Memory, MemoryVersion, NewMemory
-from recollectd.client.times import iso_time, optional_iso_time, optional_time_us, ttl_us
+from recollectd.client.times import iso_time, optional_iso_time, optional_valid_at_us, ttl_us
 from recollectd.client.vectors import packed_vectors, unpacked_vectors
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import memories as messages
@@ -15,26 +15,25 @@ from recollectd.protocol.messages import memories as messages
 
 def wire_memory(new: NewMemory, where: str) -> messages.NewMemory:
     """Return a memory as messages carry it. where: its field with a dot, for errors."""
+    if not isinstance(new, NewMemory):
+        raise errors.InvalidArgument(f"must be a NewMemory, not {type(new).__name__}", field=where.rstrip("."))
     return messages.NewMemory(
         name(new.text, f"{where}text", limits.TEXT_BYTES_MAX),
         optional_name(new.memory_id, f"{where}memory_id"),
         arguments.free_text(new.kind, f"{where}kind"),
         arguments.metadata(new.metadata, f"{where}metadata"),
-        None if new.importance is None else _number(new.importance, f"{where}importance"),
+        None if new.importance is None else number(new.importance, f"{where}importance"),
         bool(new.pinned),
-        optional_time_us(new.valid_at, f"{where}valid_at"),
+        optional_valid_at_us(new.valid_at, f"{where}valid_at"),
         _place(new.place, f"{where}place"),
-        tuple(name(each, f"{where}derived_from[{index}]") for index, each in enumerate(new.derived_from)),
+        tuple(
+            name(each, f"{where}derived_from[{index}]")
+            for index, each in enumerate(items_of(new.derived_from, f"{where}derived_from"))
+        ),
         optional_name(new.conversation_id, f"{where}conversation_id"),
         packed_vectors(new.vectors, f"{where}vectors"),
         ttl_us(new.ttl),
     )
-
-
-def _number(number: float, field: str) -> float:
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise errors.InvalidArgument(f"must be a number, not {type(number).__name__}", field=field)
-    return float(number)
 
 
 def _place(place: tuple[float, float] | None, field: str) -> tuple[float, float] | None:
@@ -44,7 +43,7 @@ def _place(place: tuple[float, float] | None, field: str) -> tuple[float, float]
         latitude, longitude = place
     except (TypeError, ValueError):
         raise errors.InvalidArgument("must be latitude and longitude", field=field) from None
-    return _number(latitude, f"{field}[0]"), _number(longitude, f"{field}[1]")
+    return number(latitude, f"{field}[0]"), number(longitude, f"{field}[1]")
 
 
 def memory_of(wire: messages.Memory) -> Memory:

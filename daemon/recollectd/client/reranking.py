@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias, cast
 
 from msgspec import Struct, structs
 
-from recollectd.client.arguments import whole
+from recollectd.client.arguments import as_many, awaits, whole
 from recollectd.client.results import MemoryHit, ScoreDetails
 from recollectd.protocol import errors, limits
 
-Reranker: TypeAlias = Callable[[str, list[MemoryHit]], Iterable[float]]
-"""Takes a query and results, and gives a score for each result; more is better."""
+Reranker: TypeAlias = Callable[[str, list[MemoryHit]], Iterable[float] | Awaitable[Iterable[float]]]
+"""Takes a query and results, and gives a score for each result; more is better.
+
+The asyncio client also takes a coroutine function, and runs any other callable in a worker thread. In a pipeline it is
+called where the results arrive, which a coroutine function cannot be (InvalidArgument).
+"""
 
 
 class Reranking(Struct, frozen=True):
@@ -26,9 +30,14 @@ class Reranking(Struct, frozen=True):
 
     def ordered(self, found: list[MemoryHit]) -> list[MemoryHit]:
         """Return the best results by the reranker's scores, equal ones as they were."""
-        scores = [float(score) for score in self.reranker(self.text, list(found))] if found else []
-        if len(scores) != len(found):
-            raise errors.InvalidArgument(f"gave {len(scores)} scores for {len(found)} results", field="reranker")
+        return self.by_scores(found, cast(Any, self.reranker)(self.text, list(found)) if found else ())
+
+    def by_scores(self, found: list[MemoryHit], made: Iterable[Any]) -> list[MemoryHit]:
+        """Return the best results by scores made of them. Raises InvalidArgument for what is not a number for each."""
+        try:
+            scores = list(map(float, as_many(made, len(found), "scores", "results", field="reranker")))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise errors.InvalidArgument(f"gave a score that is no number: {error}", field="reranker") from error
         if not all(map(math.isfinite, scores)):
             raise errors.InvalidArgument("gave a score that is no number", field="reranker")
         hits = [_rescored(hit, score) for hit, score in zip(found, scores, strict=True)]
@@ -36,10 +45,26 @@ class Reranking(Struct, frozen=True):
         return hits[: self.limit]
 
 
-def reranking_of(reranker: Reranker | None, text: str, limit: int, candidates: int, cursor: bytes) -> Reranking | None:
-    """Return what is to be done, None without a reranker. Raises InvalidArgument."""
+class Unranked(Struct, frozen=True):
+    """Results to be put in order before a call is done: whoever carries it out calls the reranker."""
+
+    reranking: Reranking
+    found: list[MemoryHit]
+
+
+def reranking_of(
+    reranker: Reranker | None, text: str, limit: int, candidates: int, cursor: bytes, *, apart: bool
+) -> Reranking | None:
+    """Return what is to be done, None without a reranker. apart: see `Unranked`. Raises InvalidArgument."""
     if reranker is None:
         return None
+    if not callable(reranker):
+        raise errors.InvalidArgument(f"must be a callable, not {type(reranker).__name__}", field="reranker")
+    if awaits(reranker) and not apart:
+        raise errors.InvalidArgument(
+            "is a coroutine function, which searches of the asyncio client alone await, outside pipelines",
+            field="reranker",
+        )
     if cursor:
         raise errors.InvalidArgument("reranked results have no pages", field="cursor")
     whole(limit, "limit", least=1, most=limits.SEARCH_RESULTS_MAX)

@@ -31,10 +31,10 @@ def optional_iso_time(time_us: int | None) -> str | None:
 @lru_cache(maxsize=1024)
 def _iso_second(second: int) -> str:
     # Records read together were mostly written together: the calendar is asked once for each second.
-    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
+    return (_EPOCH + timedelta(seconds=second)).replace(tzinfo=None).isoformat()
 
 
-def time_us(moment: Moment, field: str) -> int:
+def time_us(moment: Moment, field: str, *, least: int = 0) -> int:
     """Return a moment as the wire carries it. Raises InvalidArgument naming the field."""
     if isinstance(moment, str):
         try:
@@ -47,14 +47,21 @@ def time_us(moment: Moment, field: str) -> int:
         microseconds = (moment - _EPOCH) // _MICROSECOND
     else:
         microseconds = _scaled(moment, field)
-    if not 0 <= microseconds <= limits.TIME_US_MAX:
-        raise errors.InvalidArgument(f"{moment} lies outside the years 1970 to 9999", field=field)
+    if not least <= microseconds <= limits.TIME_US_MAX:
+        raise errors.InvalidArgument(
+            f"{moment} lies outside the years {1970 if least == 0 else 1} to 9999", field=field
+        )
     return microseconds
 
 
 def optional_time_us(moment: Moment | None, field: str) -> int | None:
     """Return a moment as the wire carries it, None for none."""
     return None if moment is None else time_us(moment, field)
+
+
+def optional_valid_at_us(moment: Moment | None, field: str) -> int | None:
+    """Return when something was true, which may be long before it was stored, as the wire carries it."""
+    return None if moment is None else time_us(moment, field, least=limits.VALID_AT_US_MIN)
 
 
 def ttl_us(seconds: float | None) -> int | None:
@@ -76,6 +83,8 @@ def duration_us(seconds: float | None, field: str) -> int | None:
     microseconds = _scaled(seconds, field)
     if microseconds < 0:
         raise errors.InvalidArgument(f"{seconds} seconds are less than none", field=field)
+    if microseconds > limits.TIME_US_MAX:
+        raise errors.InvalidArgument(f"{seconds} seconds are longer than time", field=field)
     return microseconds
 
 

@@ -58,6 +58,7 @@ def document() -> str:
         prose.ORDER,
         prose.BOUNDS,
         prose.FILTERS,
+        prose.SEARCHES,
     )
     parts = [text.format_map(known) for text in texts]
     parts += [prose.MESSAGES_OPENING, *_messages()]

@@ -38,12 +38,14 @@ CONTENT_BYTES_MAX: Final = 4 * 1024 * 1024
 METADATA_BYTES_MAX: Final = 64 * 1024
 TEXT_BYTES_MAX: Final = 256 * 1024
 DERIVED_FROM_MAX: Final = 256
+SUCCESSORS_MAX: Final = 1_000
 VECTOR_DIMENSIONS_MAX: Final = 4_096
 VECTORS_PER_MEMORY_MAX: Final = 16
 VECTOR_EFFORT_MAX: Final = 1_024
 EMBEDDED_MAX: Final = 64
 TTL_US_MAX: Final = 100 * 366 * 86_400 * 1_000_000
 TIME_US_MAX: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
+VALID_AT_US_MIN: Final = -62_135_596_800_000_000
 
 # One request's work.
 COMMIT_BYTES_MAX: Final = 24 * 1024 * 1024
@@ -93,8 +95,10 @@ MEANINGS: Final[dict[str, str]] = {
     "metadata_bytes_max": "metadata, in msgpack",
     "ttl_us_max": "the longest time to live",
     "time_us_max": "the last time there is; stands for never",
+    "valid_at_us_min": "the first time that a memory may have been true at: the year 1",
     "text_bytes_max": "the text of one memory, in UTF-8",
     "derived_from_max": "ids a memory may name as what it was made from",
+    "successors_max": "memories that took each other's place, one after the other, before one that takes another's",
     "vector_dimensions_max": "components of a vector",
     "vectors_per_memory_max": "vector spaces one memory has vectors in",
     "vector_effort_max": "of a search's effort: how many vectors near the query a graph keeps in view",

@@ -184,8 +184,30 @@ A filter is text; the same expression means the same wherever a message takes on
 | `within` | the place lies within so many metres (great circle, a sphere of 6,371,008.8 m) |
 
 Fields: `memory_id`, `text`, `kind`, `importance`, `pinned`, `valid_at`, `created_at`, `updated_at`, `expires_at`,
-`conversation_id`, `derived_from`, `version`, `place` and `metadata`. Importance, valid_at, expires_at, conversation_id
-and place are absent where nobody told them. Times are microseconds, or ISO-8601 text (UTC where no zone is told).
+`forgotten_at`, `superseded_at`, `superseded_by`, `conversation_id`, `derived_from`, `version`, `role`, `place` and
+`metadata`. Importance, valid_at, expires_at, conversation_id and place are absent where nobody told them; forgotten_at,
+superseded_at and superseded_by where it is neither; role where it is no message. Times are microseconds, or ISO-8601
+text (UTC where no zone is told).
+"""
+
+SEARCHES: Final = """\
+## Searches
+
+As of a time a memory is found if it was valid by then (`valid_at`, or `created_at` where nobody told it), and was not
+yet forgotten or superseded; it is told as its newest version says it. What was deleted is found as of no time.
+
+Pages are of one order as long as nothing changes; what changes between two pages may be on both, or on none. A list
+walks by id: what is there all the while is told once.
+
+A context has, beside its results, nothing that its search may not find: by its filter, its time, or because it is
+hidden.
+
+The score of one arm alone, with nothing beside it, is the arm's own (`raw`). Any other is
+
+    ((arms + neighbours) * speaker * turn + expansion) * recency * importance * access
+
+where `arms` is the sum of weight times normalised score over the arms that found it, divided by the weights of all
+arms of the search, and `expansion` the weight times the normalised score of the detail of that name.
 """
 
 MESSAGES_OPENING: Final = """\

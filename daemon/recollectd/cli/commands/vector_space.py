@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recollectd.cli.connecting import with_client, with_json, with_namespace
+from recollectd.cli.exits import ExitCode
+from recollectd.cli.failures import Failure
 from recollectd.cli.output import print_json, print_table
 from recollectd.cli.progress import progress_bar
 
@@ -129,7 +131,7 @@ def reembed(
     """Embed the text of every memory that has no vector in SPACE; broken off, it goes on where it was."""
     if (embedder is None) is (command is None):
         raise click.UsageError("Give --embedder or --command.")
-    embed = _imported(embedder) if embedder is not None else _program(shlex.split(command or ""))
+    embed = _imported(embedder) if embedder is not None else _program(command or "")
     total = client.memories.count(hidden=True, lacking=space)
     with progress_bar("embedding", total) as bar:
         embedded = client.vector_spaces.reembed(
@@ -154,17 +156,38 @@ def _imported(path: str) -> Callable[[list[str]], Any]:
         raise click.BadParameter(str(error), param_hint="--embedder") from None
     if not callable(found):
         raise click.BadParameter(f"{path} cannot be called", param_hint="--embedder")
-    embed: Callable[[list[str]], Any] = found
+
+    def embed(texts: list[str]) -> Any:
+        try:
+            return found(texts)
+        except Exception as error:
+            raise _failed(f"{path} failed: {type(error).__name__}: {error}") from error
+
     return embed
 
 
-def _program(command: list[str]) -> Callable[[list[str]], Any]:
+def _program(command: str) -> Callable[[list[str]], Any]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--command") from None
+    if not words:
+        raise click.BadParameter("is empty", param_hint="--command")
+
     def embed(texts: list[str]) -> list[Any]:
         lines = "".join(json.dumps(text) + "\n" for text in texts)
         try:
-            done = subprocess.run(command, input=lines, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(words, input=lines, stdout=subprocess.PIPE, text=True, check=True)
             return [json.loads(line) for line in done.stdout.splitlines() if line]
-        except (OSError, subprocess.CalledProcessError, json.JSONDecodeError) as error:
-            raise click.ClickException(f"the command that embeds: {error}") from None
+        except subprocess.CalledProcessError as error:
+            raise _failed(f"{words[0]} ended with {error.returncode}") from None
+        except (OSError, ValueError) as error:
+            raise _failed(f"{words[0]} failed: {error}") from None
 
     return embed
+
+
+def _failed(message: str) -> Failure:
+    return Failure(
+        message, hint="what was embedded stays; the same command goes on from there", code=ExitCode.DATA_ERROR
+    )

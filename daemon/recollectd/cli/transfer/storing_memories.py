@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from recollectd.cli.transfer.chunks import Numbered, Report, naming_lines
 from recollectd.cli.transfer.lines import MemoryLine, SearchSettingsLine, VectorSpaceLine
-from recollectd.protocol.errors import AlreadyExists, NotFound
+from recollectd.protocol.errors import AlreadyExists, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from recollectd.client import Client, NewMemory
+    from recollectd.client.results import Memory
 
 _SETTINGS = ("language", "stemming", "stop_words", "messages", "accesses")
 _UNCONFIGURED = SearchSettingsLine()
@@ -95,11 +96,18 @@ def store_memories(
         report.skip("memory", len(lines) - len(fresh))
         _count_vectors(new, fresh, report)
         for _, line in lines:
-            if line.memory_id in fresh and line.forgotten_at is not None:
+            if line.memory_id not in fresh and not _as_added(existing[line.memory_id], line):
+                continue
+            if line.forgotten_at is not None:
                 client.memories.forget(line.memory_id)
-            if line.memory_id in fresh and line.superseded_by is not None:
+            if line.superseded_by is not None:
                 superseded.append((line.memory_id, line.superseded_by))
     return superseded
+
+
+def _as_added(memory: Memory, line: MemoryLine) -> bool:
+    """Tell whether a memory is as an import adds it: one that was broken off may not have come to hiding it."""
+    return memory.text == line.text and memory.version == 1 and memory.updated_at == memory.created_at
 
 
 def _count_vectors(new: Iterable[NewMemory], fresh: Container[str | None], report: Report) -> None:
@@ -110,7 +118,13 @@ def _count_vectors(new: Iterable[NewMemory], fresh: Container[str | None], repor
 
 
 def store_superseded(client: Client, superseded: list[tuple[str, str]]) -> None:
-    """Say what is superseded by what; a memory that is not there supersedes nothing."""
+    """Say what is superseded by what; a memory that is not there supersedes nothing.
+
+    What would close a circle, as daemons once took it, is forgotten: it was hidden, too.
+    """
     for memory_id, superseded_by in superseded:
         with suppress(NotFound):
-            client.memories.supersede(memory_id, superseded_by)
+            try:
+                client.memories.supersede(memory_id, superseded_by)
+            except InvalidArgument:
+                client.memories.forget(memory_id)

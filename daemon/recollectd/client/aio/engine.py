@@ -7,10 +7,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
+from recollectd.client.aio.apart import embed_apart, rank_apart
 from recollectd.client.aio.multiplexer import AsyncOperation, Multiplexer
 from recollectd.client.calls import Call
-from recollectd.client.embedding import Texts, awaits, vectors_of
-from recollectd.client.vectors import Vector
+from recollectd.client.embedding import Texts
+from recollectd.client.reranking import Unranked
 from recollectd.protocol.messages.fields import Message, Reply
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Engine:
             outcome: Any
             if isinstance(call.request, Texts):
                 outcome = call.convert(await embed_apart(call.request))
+            elif isinstance(call.request, Unranked):
+                outcome = call.convert(await rank_apart(call.request))
             else:
                 outcome = call.convert((await self.ask(call.request)).reply)
             if type(outcome) is not Call:
@@ -79,19 +82,6 @@ class Engine:
         operation = AsyncOperation(request, deadline, tell, durable=self.durable, ordered=ordered, held_for=held_for)
         self.multiplexer.submit(operation, first=first)
         return operation
-
-
-async def embed_apart(texts: Texts) -> list[Vector]:
-    """Return a vector for each text: a coroutine function is awaited, any other runs in a thread."""
-    embedder: Any = texts.embedding.embedder
-    vectors: list[Vector] = []
-    for batch in texts.batches():
-        if awaits(embedder):
-            made = vectors_of(await embedder(batch), batch)
-        else:
-            made = await asyncio.to_thread(lambda given: vectors_of(embedder(given), given), batch)
-        vectors += made
-    return vectors
 
 
 def outcome_of(operation: AsyncOperation) -> Received:

@@ -26,7 +26,7 @@ async def walk_pages(query: Callable[[Call[Any]], Coroutine[Any, Any, Any]], cal
 class AwaitingFace:
     """Calls return awaitables of their results."""
 
-    embeds_apart = True
+    works_apart = True
 
     def __init__(self, engine: Engine) -> None:
         self.query = self.operation = self.command = engine.perform
@@ -62,7 +62,7 @@ class AsyncBatch(Batch):
 class AsyncTransactionFace:
     """Reads go out at once and are guarded; writes are collected."""
 
-    embeds_apart = False
+    works_apart = False
 
     def __init__(self, engine: Engine, recorder: Recorder) -> None:
         self._engine = engine

@@ -82,7 +82,7 @@ class AsyncHandle(Struct, Generic[T], eq=False):
 class AsyncPipelineFace:
     """Calls are sent in this turn of the loop and answered through handles."""
 
-    embeds_apart = False
+    works_apart = False
 
     def __init__(self, engine: Engine) -> None:
         self.handles: list[AsyncHandle[Any]] = []

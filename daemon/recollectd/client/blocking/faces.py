@@ -25,7 +25,7 @@ def walk_pages(query: Callable[[Call[Any]], Any], call: Walk[Any]) -> Iterator[A
 class BlockingFace:
     """Calls return their results."""
 
-    embeds_apart = False
+    works_apart = False
 
     def __init__(self, engine: Engine) -> None:
         self.query = self.operation = self.command = engine.perform
@@ -61,7 +61,7 @@ class BlockingBatch(Batch):
 class TransactionFace:
     """Reads go out at once and are guarded; writes are collected."""
 
-    embeds_apart = False
+    works_apart = False
 
     def __init__(self, engine: Engine, recorder: Recorder) -> None:
         self._engine = engine

@@ -26,7 +26,7 @@ _Sent: TypeAlias = "tuple[Operation, Sequence[Handle[Any]]]"
 class PipelineFace:
     """Calls are collected, sent together, and answered through handles."""
 
-    embeds_apart = False
+    works_apart = False
 
     def __init__(self, engine: Engine) -> None:
         self.failed: list[Handle[Any]] = []

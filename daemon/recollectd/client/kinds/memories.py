@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
 
 from msgspec import UNSET, UnsetType, structs
 
@@ -33,6 +33,7 @@ from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.connection import Counted
 
 # Inside the class `list` is one of its methods.
+T = TypeVar("T")
 StoredMemories: TypeAlias = list[StoredMemory]
 MemoryVersions: TypeAlias = list[MemoryVersion]
 
@@ -64,7 +65,8 @@ class Memories(Searches[Style]):
         """Add a memory.
 
         memory_id: the caller's own (AlreadyExists if it is known), else the daemon gives one; kind: what sort of memory
-        it is; importance: 0 to 1; pinned: the daemon never drops it; valid_at: when it was true; place: latitude
+        it is; importance: 0 to 1; pinned: the daemon never drops it; valid_at: when it was true, from the
+        year 1; place: latitude
         and longitude in degrees; derived_from: ids of what it was made from; conversation_id: the conversation it was
         said in, whose order is the order of adding; vectors: by vector space (NotFound if there is none with the name);
         ttl: seconds until it is gone; if_new: a memory whose id or very text is there is not written, but named with
@@ -74,34 +76,40 @@ class Memories(Searches[Style]):
             text,
             memory_id,
             kind,
-            None if metadata is None else dict(metadata),
+            cast(Any, metadata),  # whatever was given is refused below, by name
             importance,
             pinned,
             valid_at,
             place,
-            tuple(derived_from),
+            cast(Any, derived_from),
             conversation_id,
-            None if vectors is None else dict(vectors),
+            cast(Any, vectors),
             ttl,
         )
 
-        def add(vectors: list[Vector]) -> Call[StoredMemory]:
-            (made,) = with_vectors(self.embedding, (new,), vectors)
-            return ask(messages.MemoryAdd(self.namespace, (wire_memory(made, ""),), if_new), _stored_one)
-
-        return embedded_first(self.embedding, lacking_texts(self.embedding, (new,)), add, apart=self._apart)
+        return self._add((new,), ("",), if_new, _stored_one)
 
     @operation
     def add_many(self, memories: Iterable[NewMemory], *, if_new: bool = False) -> Call[StoredMemories]:
         """Add memories, all or none, and return what was stored in order; see `add`."""
         given = several(memories, "memories")
+        return self._add(given, [f"memories[{index}]." for index in range(len(given))], if_new, _stored)
 
-        def add(vectors: list[Vector]) -> Call[StoredMemories]:
-            made = with_vectors(self.embedding, given, vectors)
-            wire = tuple(wire_memory(new, f"memories[{index}].") for index, new in enumerate(made))
-            return ask(messages.MemoryAdd(self.namespace, wire, if_new), _stored)
+    def _add(
+        self,
+        given: Sequence[NewMemory],
+        where: Sequence[str],
+        if_new: bool,
+        convert: Callable[[messages.MemoriesStored], T],
+    ) -> Call[T]:
+        # What is to be refused is refused before it is embedded, and what can be looked at once is looked at once.
+        wire: Any = tuple(map(wire_memory, given, where))
 
-        return embedded_first(self.embedding, lacking_texts(self.embedding, given), add, apart=self._apart)
+        def add(vectors: list[Vector]) -> Call[T]:
+            made: Any = tuple(with_vectors(self.embedding, wire, vectors))
+            return ask(messages.MemoryAdd(self.namespace, made, if_new), convert)
+
+        return embedded_first(self.embedding, lacking_texts(self.embedding, wire), add, apart=self._apart)
 
     @query
     def get(self, memory_id: str, *, vectors: bool = False) -> Call[Memory | None]:
@@ -183,14 +191,14 @@ class Memories(Searches[Style]):
             raise errors.NotFound("there is no such memory", field="memory_id")
         if if_version is not None and found.version != if_version:
             raise errors.VersionConflict(f"expected version {if_version}, found {found.version}", field="if_version")
-        changed = structs.replace(as_new(memory_of(found)), **changes)
+        changed: Any = wire_memory(structs.replace(as_new(memory_of(found)), **changes), "")
         if changed.text != found.text:
             texts = lacking_texts(self.embedding, (changed,))
             if self.embedding is not None and texts:
                 vectors_made = yield from embedding_steps(self.embedding, texts, apart=self._apart)
                 (changed,) = with_vectors(self.embedding, (changed,), vectors_made)
         stored: messages.MemoriesStored = yield messages.MemoryReplace(
-            self.namespace, wire_memory(changed, ""), found.version, "ttl" not in changes
+            self.namespace, changed, found.version, "ttl" not in changes
         )
         return _stored_one(stored)
 
@@ -211,7 +219,10 @@ class Memories(Searches[Style]):
 
     @operation
     def supersede(self, memory_id: str, superseded_by: str, *, if_version: int | None = None) -> Call[str]:
-        """Say that another memory took this one's place, which hides it; return since when. Raises NotFound."""
+        """Say that another memory took this one's place, which hides it; return since when.
+
+        Raises NotFound, and InvalidArgument where this one took the other's place before: they would hide each other.
+        """
         request = messages.MemorySupersede(
             self.namespace,
             name(memory_id, "memory_id"),

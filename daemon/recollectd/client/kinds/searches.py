@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
-from recollectd.client.arguments import free_text, whole
+from recollectd.client.arguments import free_text, number, text_map, whole
 from recollectd.client.calls import Call, Calls, Style, ask, operation, query
 from recollectd.client.embedding import Embedding, embedded_first
 from recollectd.client.memory_records import memory_of
-from recollectd.client.reranking import Reranker, Reranking, reranking_of
+from recollectd.client.reranking import Reranker, Reranking, Unranked, reranking_of
 from recollectd.client.results import (
     MemoryContext,
     MemoryHit,
@@ -20,11 +20,14 @@ from recollectd.client.results import (
     ScoreDetails,
     SearchSettings,
 )
-from recollectd.client.times import Moment, duration_us, optional_time_us
-from recollectd.client.vectors import Vector, packed_vectors
+from recollectd.client.times import Moment, duration_us, optional_valid_at_us
+from recollectd.client.vectors import Vector, packed_vector, packed_vectors
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages import search_settings as settings
+
+if TYPE_CHECKING:
+    from recollectd.protocol.messages.fields import Message
 
 T = TypeVar("T")
 
@@ -73,7 +76,8 @@ class Searches(Calls[Style]):
 
         text: words; vector: of the only vector space used, which `vectors` names otherwise; without either, the
         client's embedder makes one of the text. weights: of `keyword` (3) and of vector spaces (1 each). filter: the
-        only memories that count, in any arm. mode: without one, by what is given. as_of: what was known at a time.
+        only memories that count, in any arm. mode: without one, by what is given. as_of: what was so at
+        a time: valid by then, hidden later if at all, as its newest version has it.
         min_score: the least score, 0 for any; hidden: also what is forgotten or superseded; exact: nothing nearer may
         be missed; effort: how far graphs of vectors are searched (`ef`), 0: as far as the daemon finds right; explain:
         with score_details and highlights. among: `messages` of the namespace's conversations, which
@@ -88,16 +92,16 @@ class Searches(Calls[Style]):
         first results add to a result that has them too; 0 turns each off. cursor: what the page before gave.
 
         reranker: called with the text and the best `candidates`, gives a score for each; the best `limit` by these are
-        returned, with `score_details.reranker` and `first_score`.
+        returned, with `score_details.reranker` and `first_score`. The asyncio client does not let its loop wait for it.
         """
-        reranking = reranking_of(reranker, text, limit, candidates, cursor)
+        reranking = reranking_of(reranker, text, limit, candidates, cursor, apart=self._apart)
         told = self._told(filter, limit if reranking is None else reranking.candidates, as_of, min_score, among)
         factors = _factors(recency_half_life, importance_weight, diversity, neighbours, speaker, expansion, turns)
         factors |= _access_factor(access_weight, access_half_life)
         told |= {"hidden": hidden, "exact": exact, "explain": explain, "cursor": cursor, **factors}
         told["effort"] = whole(effort, "effort", most=limits.VECTOR_EFFORT_MAX)
-        convert = partial(_hits, explain=explain, reranking=reranking)
-        return self._search(text, vector, vectors, weights, mode, told, lambda request: ask(request, convert))
+        convert = partial(_hits, explain=explain, reranking=reranking, apart=self._apart)
+        return self._search(text, vector, vectors, weights, mode, told, lambda request: Call(request, convert))
 
     @query
     def rank(
@@ -146,7 +150,8 @@ class Searches(Calls[Style]):
         """Return the best results and what was said beside them as one text of at most `tokens` tokens.
 
         Four characters are counted as a token. beside: how many memories before and behind each result, of its
-        conversation; the other arguments are those of `search`.
+        conversation, of which nothing is told that the search itself may not find; the other arguments are those of
+        `search`.
         """
         told = self._told(filter, limit, as_of, min_score, among)
         whole(tokens, "tokens", least=1, most=limits.CONTEXT_TOKENS_MAX)
@@ -191,8 +196,8 @@ class Searches(Calls[Style]):
         return {
             "filter": free_text(filter, "filter"),
             "limit": whole(limit, "limit", least=1, most=limits.SEARCH_RESULTS_MAX),
-            "as_of": optional_time_us(as_of, "as_of"),
-            "min_score": float(min_score),
+            "as_of": optional_valid_at_us(as_of, "as_of"),
+            "min_score": number(min_score, "min_score"),
             "among": among,
         }
 
@@ -220,8 +225,8 @@ class Searches(Calls[Style]):
                 messages.MemorySearch(
                     self.namespace,
                     text,
-                    packed_vectors({embedding.space: made[0]} if embedding is not None and made else vectors),
-                    None if weights is None else dict(weights),
+                    _packed(embedding, made, vectors),
+                    None if weights is None else _weights(weights),
                     mode=mode or "",
                     **told,
                 )
@@ -241,22 +246,48 @@ def _factors(
 ) -> dict[str, Any]:
     return {
         "recency_half_life_us": duration_us(recency_half_life, "recency_half_life") or 0,
-        "importance_weight": float(importance_weight),
-        "diversity": float(diversity),
-        "neighbours": float(neighbours),
-        "speaker": float(speaker),
-        "expansion": float(expansion),
-        "turns": float(turns),
+        "importance_weight": number(importance_weight, "importance_weight"),
+        "diversity": number(diversity, "diversity"),
+        "neighbours": number(neighbours, "neighbours"),
+        "speaker": number(speaker, "speaker"),
+        "expansion": number(expansion, "expansion"),
+        "turns": number(turns, "turns"),
     }
 
 
 def _access_factor(weight: float, half_life: float | None) -> dict[str, Any]:
-    return {"access_weight": float(weight), "access_half_life_us": duration_us(half_life, "access_half_life") or 0}
+    return {
+        "access_weight": number(weight, "access_weight"),
+        "access_half_life_us": duration_us(half_life, "access_half_life") or 0,
+    }
 
 
-def _hits(reply: messages.MemoryResults, *, explain: bool, reranking: Reranking | None) -> MemoryHits:
+def _packed(
+    embedding: Embedding | None, made: list[Vector], told: Mapping[str, Vector] | None
+) -> dict[str, bytes] | None:
+    if embedding is None or not made:
+        return packed_vectors(told)
+    return {embedding.space: packed_vector(made[0], "embedder")}
+
+
+def _weights(given: Mapping[str, float]) -> dict[str, float]:
+    return {name: number(weight, f"weights[{name!r}]") for name, weight in text_map(given, "weights").items()}
+
+
+def _hits(
+    reply: messages.MemoryResults, *, explain: bool, reranking: Reranking | None, apart: bool
+) -> MemoryHits | Call[MemoryHits]:
+    """Return the results of a search, or the call that puts them in order."""
     found = [_hit(each, explain=explain) for each in reply.results]
-    return MemoryHits(found, reply.cursor) if reranking is None else MemoryHits(reranking.ordered(found), b"")
+    if reranking is None:
+        return MemoryHits(found, reply.cursor)
+    if apart and found:
+        return Call(cast("Message", Unranked(reranking, found)), _reranked)
+    return _reranked(reranking.ordered(found))
+
+
+def _reranked(hits: list[MemoryHit]) -> MemoryHits:
+    return MemoryHits(hits, b"")
 
 
 def _ranks(reply: messages.MemoryRanks) -> list[MemoryRank]:

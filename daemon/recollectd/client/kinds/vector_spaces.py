@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from recollectd.client.arguments import name, whole
 from recollectd.client.calls import Call, Calls, Steps, Style, ask, command, operation, query, stepwise
-from recollectd.client.embedding import Embedder, Embedding
+from recollectd.client.embedding import Embedder, Embedding, as_embedding
 from recollectd.client.kinds.common import any_deleted
 from recollectd.client.reembedding import Progress, Reembedding
 from recollectd.client.results import VectorSpace
@@ -89,7 +89,8 @@ class VectorSpaces(Calls[Style]):
         if embedder is None and self.embedding is None:
             raise errors.InvalidArgument("must be told: the client has no embedder", field="embedder")
         target = name(space, "space", limits.LABEL_BYTES_MAX)
-        own = Embedding(embedder, target, whole(batch, "batch", least=1)) if embedder is not None else self.embedding
+        size = whole(batch, "batch", least=1)
+        own = self.embedding if embedder is None else as_embedding(Embedding(embedder, target, size))
         if alias is not None:
             name(alias, "alias", limits.LABEL_BYTES_MAX)
         assert own is not None

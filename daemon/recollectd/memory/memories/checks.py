@@ -13,6 +13,8 @@ from recollectd.protocol import errors, limits
 from recollectd.protocol.messages.memories import NewMemory
 from recollectd.storage.keyspace import text_bytes
 
+# What searches call arms that are no vector space, in weights and details.
+OTHER_ARMS: Final = ("keyword", "expansion")
 METRICS: Final = ("cosine", "dot", "l2")
 PRECISIONS: Final = ("f32", "bf16", "i8")
 _COMPONENT_BYTES: Final = 4

@@ -32,6 +32,14 @@ _ENDING_CHARS: Final = 16  # so near to its end a question has its mark
 _ABSENT: Final = object()
 _NUMBER_DIGITS_MAX: Final = 400
 _WORDS: Final = {"true": True, "false": False, "null": None}
+_UNKNOWN: Final = {
+    "'": "text stands in double quotes",
+    '"': "text without its closing quote",
+    "=": "`==` compares",
+    "!": "it is `not`, or `!=`",
+    "&": "it is `and`",
+    "|": "it is `or`",
+}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -104,6 +112,9 @@ _FIELDS: Final[dict[str, _Read]] = {
     "created_at": lambda subject: subject.head.created_at,
     "updated_at": lambda subject: subject.head.updated_at,
     "expires_at": lambda subject: subject.head.expires_at or _ABSENT,
+    "forgotten_at": lambda subject: subject.head.forgotten_at or _ABSENT,
+    "superseded_at": lambda subject: subject.head.superseded_at or _ABSENT,
+    "superseded_by": lambda subject: subject.head.superseded_by or _ABSENT,
     "conversation_id": lambda subject: _told(subject.body.conversation_id),
     "derived_from": lambda subject: list(subject.body.derived_from),
     "version": lambda subject: subject.head.version,
@@ -111,7 +122,7 @@ _FIELDS: Final[dict[str, _Read]] = {
     "place": lambda subject: _ABSENT if subject.body.place is None else list(subject.body.place),
     "metadata": lambda subject: subject.metadata,
 }
-_TIMES: Final = frozenset(("valid_at", "created_at", "updated_at", "expires_at"))
+_TIMES: Final = frozenset(("valid_at", "created_at", "updated_at", "expires_at", "forgotten_at", "superseded_at"))
 FIELD_NAMES: Final = tuple(_FIELDS)
 
 
@@ -136,7 +147,8 @@ def _tokens(text: str) -> list[_Token]:
     while at < end:
         match = _TOKEN.match(text, at)
         if match is None:
-            _refuse("what is this?", text, at)
+            at += len(text[at:]) - len(text[at:].lstrip())
+            _refuse(_UNKNOWN.get(text[at], "what is this?"), text, at)
         kind = match.lastgroup or ""
         found.append(_Token(kind, match[kind], match.start(kind)))
         at = match.end()

@@ -143,7 +143,8 @@ def expand(candidates: Mapping[bytes, Candidate], arm: Arm) -> None:
     """Add what an arm says that finds nothing by itself, but scores what others have found."""
     for rank, (key, raw) in enumerate(arm.hits, 1):
         candidate = candidates[key]
-        candidate.score += arm.weight * arm.normalised(raw) * candidate.recency * candidate.importance
+        factors = candidate.recency * candidate.importance * candidate.access
+        candidate.score += arm.weight * arm.normalised(raw) * factors
         candidate.places.append((arm, rank, raw))
 
 

@@ -1,4 +1,4 @@
-"""What is kept beside memories: which say the very same, and the order of a conversation."""
+"""What is kept beside memories: which say the very same, what took whose place, and the order of a conversation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from msgspec import structs
 from recollectd.memory.kind import Draft, Facts
 from recollectd.memory.memories.events import TextNoted, ThreadGrown
 from recollectd.memory.memories.heads import SAME_TEXT_MAX, MemoryHead, TextHead, ThreadHead, text_key, thread_key
+from recollectd.protocol import limits
 from recollectd.storage.keyspace import namespace_end
 
 
@@ -33,6 +34,17 @@ def find_twin(draft: Draft, key: bytes, digest: bytes) -> tuple[str, MemoryHead]
         if head is not None and head.alive(draft.time) and not head.hidden:
             return memory_id, head
     return None
+
+
+def successors(facts: Facts, key: bytes) -> list[bytes]:
+    """Return the memory, what took its place, what took the place of that, and so on, as far as heads are known."""
+    found = [key]
+    while len(found) <= limits.SUCCESSORS_MAX and facts.knows(found[-1]):
+        head: MemoryHead | None = facts.get(found[-1])
+        if head is None or head.deleted or not head.superseded_by:
+            break
+        found.append(_sibling(key, head.superseded_by))
+    return found
 
 
 def note_text(draft: Draft, key: bytes, digest: bytes) -> None:

@@ -14,7 +14,7 @@ from recollectd.memory.memories.fetching import Found, found_among, told, told_b
 from recollectd.memory.memories.fusion import Candidate
 from recollectd.memory.memories.heads import thread_key
 from recollectd.memory.memories.nearest import answer_together, cursor_behind, is_nearest, query_digest
-from recollectd.memory.memories.searching import check_search
+from recollectd.memory.memories.searching import check_search, counts
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import memories as messages
 from recollectd.storage.keyspace import Family, namespace_end, path, thread_row_key
@@ -112,10 +112,12 @@ class AssembleContext(ReadOperation[messages.MemoryContext]):
         search = SearchAmong(request.search, view)
         ranked = (yield from search.run(request.search.limit))[: request.search.limit]
         beside = yield from _beside([candidate.found for _, candidate in ranked], request.beside, view)
+        predicate = filters.parse(request.search.filter)
         chosen: dict[bytes, Found] = {}
         left = request.tokens
         for key, candidate in ranked:
-            for found in (candidate.found, *beside.get(key, ())):
+            near = (each for each in beside.get(key, ()) if counts(request.search, predicate, each))
+            for found in (candidate.found, *near):
                 cost = _tokens(_line(found))
                 if found.key not in chosen and cost <= left:
                     chosen[found.key] = found
@@ -144,7 +146,7 @@ def _tokens(line: str) -> int:
 
 
 def _beside(results: Sequence[Found], reach: int, view: View) -> Generator[Fetch, Rows, dict[bytes, list[Found]]]:
-    """Return what lies beside each result in its conversation, the nearest first; hidden ones are left out."""
+    """Return what lies beside each result in its conversation, the nearest first."""
     places: list[tuple[bytes, bytes]] = []  # of a result, and of a row that names a neighbour
     for found in results:
         head = found.subject.head
@@ -165,7 +167,7 @@ def _beside(results: Sequence[Found], reach: int, view: View) -> Generator[Fetch
     at = 0
     while at < len(wanted):
         step = yield from found_among(wanted[at:], view)
-        known.update({each.key: each for each in step if each is not None and not each.subject.head.hidden})
+        known.update({each.key: each for each in step if each is not None})
         at += len(step)
     neighbours = yield from said.beside((found for found in results if said.is_message(found.key)), reach)
     for key, other in named:

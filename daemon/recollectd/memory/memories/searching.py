@@ -8,7 +8,7 @@ from typing import Final
 
 from recollectd.memory.kind import Fetch, Rows, View
 from recollectd.memory.memories import filters, fusion, spaces
-from recollectd.memory.memories.checks import check_dimensions, check_vectors
+from recollectd.memory.memories.checks import OTHER_ARMS, check_dimensions, check_vectors
 from recollectd.memory.memories.documents import FIELDS, OWN
 from recollectd.memory.memories.fetching import Found, found_among
 from recollectd.memory.memories.filters import Predicate
@@ -21,9 +21,9 @@ from recollectd.protocol.messages.memories import KEYWORD_WEIGHT_DEFAULT, Memory
 from recollectd.storage.keyspace import kind_prefix, namespace_bytes, text_bytes
 from recollectd.storage.vectors.errors import SpaceRebuilding, SpaceUnknown
 
-KEYWORD: Final = "keyword"
+KEYWORD: Final = OTHER_ARMS[0]
 MODES: Final = ("", KEYWORD, "vector", "hybrid")
-EXPANSION: Final = "expansion"
+EXPANSION: Final = OTHER_ARMS[1]
 # Of so many first results the words are looked for in the others.
 EXPANDED_FROM: Final = 5
 # In namespaces up to this size a filter is asked of all memories before the search. In larger ones up to the second
@@ -95,6 +95,19 @@ def expand(
     )
     arm = Arm(EXPANSION, request.expansion, [(prefix + record_id, score) for record_id, score in hits])
     fusion.expand(candidates, arm)
+
+
+def counts(request: MemorySearch, predicate: Predicate | None, found: Found) -> bool:
+    """Tell whether a search may tell of a memory that is there. predicate: what the request's filter asks."""
+    head, body, as_of = found.subject.head, found.subject.body, request.as_of
+    if as_of is not None:
+        began = head.created_at if body.valid_at is None else body.valid_at
+        ended = any(0 < end <= as_of for end in (head.forgotten_at, head.superseded_at))
+        if began > as_of or (ended and not request.hidden):
+            return False
+    elif head.hidden and not request.hidden:
+        return False
+    return predicate is None or predicate(found.subject)
 
 
 class Search:
@@ -220,15 +233,7 @@ class Search:
                 at += len(found)
 
     def _counts(self, found: Found) -> bool:
-        head, body, as_of = found.subject.head, found.subject.body, self._request.as_of
-        if as_of is not None:
-            began = head.created_at if body.valid_at is None else body.valid_at
-            ended = any(0 < end <= as_of for end in (head.forgotten_at, head.superseded_at))
-            if began > as_of or (ended and not self._request.hidden):
-                return False
-        elif head.hidden and not self._request.hidden:
-            return False
-        return self._predicate is None or self._predicate(found.subject)
+        return counts(self._request, self._predicate, found)
 
     def _filter_before(self, predicate: Predicate) -> Generator[Fetch, Rows, None]:
         """Let the arms look at the allowed memories alone, if those are known, or quickly learnt."""

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from recollectd.memory.kind import Draft, Facts, Fetch, Reading, ReadOperation, Rows, View, WriteOperation
-from recollectd.memory.memories.checks import METRICS, PRECISIONS, check_dimensions
+from recollectd.memory.memories.checks import METRICS, OTHER_ARMS, PRECISIONS, check_dimensions
 from recollectd.memory.memories.events import SpaceDropped, SpaceSet, SpaceSwept
 from recollectd.memory.memories.heads import (
     DroppedSpaceHead,
@@ -65,6 +65,12 @@ def resolve_name(draft: Draft, key: bytes, name: str, field: str) -> tuple[str, 
     return name, head
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that weights and details of searches have for something else."""
+    if name in OTHER_ARMS:
+        raise errors.InvalidArgument(f"searches call another arm {name!r}: choose another name", field="name")
+
+
 class Create(WriteOperation[vector_spaces.SpaceCreate]):
     """Creates a vector space."""
 
@@ -72,6 +78,7 @@ class Create(WriteOperation[vector_spaces.SpaceCreate]):
 
     def __init__(self, request: vector_spaces.SpaceCreate) -> None:
         super().__init__(request)
+        check_name(request.name)
         self._key = space_key(request.namespace, request.name)
         self.keys = (self._key,)
         text_bytes(request.model, "model", limits.KEY_BYTES_MAX, empty=True)
@@ -108,6 +115,7 @@ class _Naming(WriteOperation[Any]):
 
     def __init__(self, request: vector_spaces.SpaceAlias | vector_spaces.SpaceSwitch) -> None:
         super().__init__(request)
+        check_name(request.name)
         self._key = space_key(request.namespace, request.name)
         self._target = space_key(request.namespace, request.alias_of, "alias_of")
         self.keys = (self._key, self._target)

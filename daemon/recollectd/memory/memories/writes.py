@@ -309,12 +309,25 @@ class Supersede(_Marking):
             raise errors.InvalidArgument("must be another memory", field="superseded_by")
         self.keys = self._keys = (self._key, self._other)
 
+    def needs(self, facts: Facts) -> Sequence[bytes]:
+        """Return also the heads of what took the other's place."""
+        return (*super().needs(facts), *keeping.successors(facts, self._other))
+
     def write(self, draft: Draft) -> messages.MemoryMarked:
-        """Note since when, and by which."""
+        """Note since when, and by which. In a circle each would hide the others, and none would be found."""
         request: messages.MemorySupersede = self.request
         check_version(draft, self._key, request.if_version)
         head = self._present(draft, self._key, "memory_id")
         self._present(draft, self._other, "superseded_by")
+        successors = keeping.successors(draft, self._other)
+        if self._key in successors:
+            raise errors.InvalidArgument(
+                "was superseded by this very memory: they would hide each other", field="superseded_by"
+            )
+        if len(successors) > limits.SUCCESSORS_MAX:
+            raise errors.InvalidArgument(
+                f"was superseded more than {limits.SUCCESSORS_MAX} times over: name the last", field="superseded_by"
+            )
         return self._mark(draft, structs.replace(head, superseded_at=draft.time, superseded_by=request.superseded_by))
 
 

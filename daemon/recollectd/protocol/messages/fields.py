@@ -93,6 +93,10 @@ OptionalTime = Annotated[
     Annotated[int, Meta(ge=0, le=limits.TIME_US_MAX)] | None,
     Meta(description="microseconds since 1970-01-01T00:00:00Z, or nil"),
 ]
+OptionalMoment = Annotated[
+    Annotated[int, Meta(ge=limits.VALID_AT_US_MIN, le=limits.TIME_US_MAX)] | None,
+    Meta(description="microseconds since 1970-01-01T00:00:00Z, less than 0 before it, or nil"),
+]
 OptionalTtl = Annotated[
     Annotated[int, Meta(ge=1, le=limits.TTL_US_MAX)] | None,
     Meta(description="time to live in microseconds, or nil for ever"),

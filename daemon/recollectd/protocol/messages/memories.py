@@ -11,6 +11,7 @@ from recollectd.protocol.messages.fields import (
     Cursor,
     Metadata,
     Namespace,
+    OptionalMoment,
     OptionalTime,
     OptionalTtl,
     OptionalVersion,
@@ -58,7 +59,7 @@ class NewMemory(Part, frozen=True):
     metadata: Metadata = None
     importance: Importance = None
     pinned: Annotated[bool, Meta(description="never to be distilled or dropped")] = False
-    valid_at: OptionalTime = None
+    valid_at: OptionalMoment = None
     place: Place = None
     derived_from: Annotated[
         tuple[str, ...], Meta(description=f"ids of what it was made from, up to {limits.DERIVED_FROM_MAX}")
@@ -133,7 +134,7 @@ class Memory(Part, frozen=True):
     metadata: Metadata = None
     importance: Importance = None
     pinned: Annotated[bool, Meta(description="never to be distilled or dropped")] = False
-    valid_at: OptionalTime = None
+    valid_at: OptionalMoment = None
     place: Place = None
     derived_from: Annotated[tuple[str, ...], Meta(description="ids of what it was made from")] = ()
     conversation_id: Annotated[str | None, Meta(description="the conversation it was said in")] = None
@@ -174,7 +175,8 @@ class MemoryForget(Write, frozen=True, tag=99):
 class MemorySupersede(Write, frozen=True, tag=100):
     """Says that another memory took this one's place, which hides it. Answered by `MemoryMarked`.
 
-    Both must be there (`NOT_FOUND`), and differ.
+    Both must be there (`NOT_FOUND`), and differ. A memory cannot take the place of one that took its own, however
+    many lie between: they would hide each other.
     """
 
     namespace: Namespace
@@ -290,7 +292,7 @@ class MemorySearch(Request, frozen=True, tag=105):
     filter: Filter = ""
     limit: Annotated[int, Meta(ge=1, le=limits.SEARCH_RESULTS_MAX, description="results of one page")] = 10
     mode: Annotated[str, Meta(description="`keyword`, `vector`, `hybrid`, or empty")] = ""
-    as_of: OptionalTime = None
+    as_of: Annotated[OptionalMoment, Meta(description="only what was so then, in microseconds; nil: now")] = None
     min_score: Annotated[float, Meta(description="only results with at least this score; 0: any")] = 0.0
     hidden: Hidden = False
     exact: Annotated[bool, Meta(description="compare with every vector instead of asking a graph")] = False
