@@ -29,6 +29,7 @@ class MemoryStore(FakeMemories):
         self.records: dict[tuple[tuple[str, ...], str], state.StateRecord] = {}
         self.items: dict[tuple[tuple[str, ...], str], list[logs.LogItem]] = {}
         self.messages: dict[tuple[tuple[str, ...], str], list[conversations.Message]] = {}
+        self.message_vectors: dict[tuple[str, int], tuple[str, dict[str, bytes]]] = {}
         self.revisions: dict[tuple[Kind, tuple[str, ...], str], int] = {}
 
     def execute(self, request: Message) -> Reply:
@@ -244,8 +245,20 @@ class MemoryStore(FakeMemories):
                     message_id, new.role, new.content, self.time, position, new.valid_at, new.metadata
                 )
             )
+            if new.vectors:
+                self.message_vectors[request.conversation_id, position] = message_id, new.vectors
             stored.append(conversations.MessageStored(message_id, new.role, self.time, position))
         return conversations.MessagesStored(request.conversation_id, tuple(stored))
+
+    def _ConversationVectors(self, request: conversations.ConversationVectors) -> Reply:
+        """Look at three messages at most."""
+        end = min(request.first + min(request.limit, 3), len(self._conversation(request)))
+        found = [
+            conversations.VectorsOfMessage(position, *told)
+            for (conversation_id, position), told in self.message_vectors.items()
+            if conversation_id == request.conversation_id and request.first <= position < end
+        ]
+        return conversations.MessageVectors(tuple(found), end)
 
     def _ConversationHistory(self, request: conversations.ConversationHistory) -> Reply:
         messages = self._conversation(request)
