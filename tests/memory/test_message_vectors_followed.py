@@ -186,7 +186,6 @@ def test_a_namespace_of_an_older_store_gets_its_space_at_the_start(tmp_path: Pat
     while followed.index_anew():
         followed.follow()
     followed.trim()
-    followed.views.vectors.apply(followed.views.vectors.applied_seq + 1, [])
     del followed.views.vectors._spaces[OF_MESSAGES, "s"]
     followed.views.vectors.checkpoint()
     followed.reopen()

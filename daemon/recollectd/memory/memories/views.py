@@ -227,7 +227,11 @@ class MemoryViews:
         seq = step[-1][0]
         keys = [key for _, key in step]
         self._forget(keys)
-        changes = finish(indexing.index(keys, self._spaces, self.scopes), self._engine)
+        spaces = self._spaces
+        if seq <= self.vectors.durable_seq:
+            # Told again for keywords' sake. What is read now may be newer than what vectors can take as of that commit.
+            spaces, keys = {}, [key for key in keys if key[0] != Kind.VECTOR_SPACE]
+        changes = finish(indexing.index(keys, spaces, self.scopes), self._engine)
         # What changes them further is told after this, and forgets them again.
         self.known.see(changes.found.values())
         self.vectors.apply(seq, changes.vectors)
