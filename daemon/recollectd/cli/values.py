@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,3 +57,14 @@ def metadata(given: Any) -> dict[str, Any]:
     if not isinstance(parsed, dict) or not all(isinstance(key, str) for key in parsed):
         raise click.BadParameter('expected a JSON object, such as {"topic": "travel"}')
     return parsed
+
+
+def named_vectors(given: Iterable[str]) -> dict[str, Any] | None:
+    """Return the vectors of `SPACE=JSON` options by space, None for none. Raises UsageError."""
+    vectors: dict[str, Any] = {}
+    for each in given:
+        name, sign, components = each.partition("=")
+        if not (name and sign):
+            raise click.UsageError("A vector is SPACE=[1.0, 2.0, ...].")
+        vectors[name] = parse_json(components, "--vector")
+    return vectors or None

@@ -27,6 +27,31 @@ _PAGE_MEMORIES: Final = 4 * limits.EMBEDDED_MAX
 _PASSES_MAX: Final = 1_000
 
 
+def count_lacking(namespace: tuple[str, ...], space: str) -> Steps[int]:
+    """Count the memories, and the messages where they are searched, that have no vector in a space."""
+    count, cursor = 0, b""
+    while True:
+        counted: Counted = yield memories.MemoryCount(namespace, hidden=True, cursor=cursor, lacking=space)
+        count, cursor = count + counted.count, counted.cursor
+        if not cursor:
+            break
+    if not (yield from _searches_messages(namespace)):
+        return count
+    while True:
+        page: vector_spaces.LackingMessages = yield vector_spaces.SpaceLacking(
+            namespace, space, cursor=cursor, counted=True
+        )
+        count, cursor = count + page.count, page.cursor
+        if not cursor:
+            return count
+
+
+def _searches_messages(namespace: tuple[str, ...]) -> Steps[bool]:
+    """Return whether the messages of a namespace are searched now."""
+    reply: search_settings.SearchSettings = yield search_settings.SearchSettingsGet(namespace)
+    return reply.messages
+
+
 class Reembedding:
     """One move: of a namespace, into a space. apart: texts are embedded by who carries out the steps."""
 
@@ -42,7 +67,8 @@ class Reembedding:
 
     def steps(self, alias: str | None) -> Steps[int]:
         """Embed what has no vector in the space, then switch the alias; the result is how many were embedded."""
-        yield from self._count()
+        self._total = yield from count_lacking(self._namespace, self._space)
+        self._report()
         since = 0
         for _ in range(_PASSES_MAX):
             before = self._done
@@ -58,34 +84,10 @@ class Reembedding:
             assert before == self._done
         raise errors.TransactionConflict(f"texts change faster than {alias!r} can be switched; try again later")
 
-    def _count(self) -> Steps[None]:
-        cursor = b""
-        while True:
-            reply: Counted = yield memories.MemoryCount(
-                self._namespace, hidden=True, cursor=cursor, lacking=self._space
-            )
-            self._total, cursor = self._total + reply.count, reply.cursor
-            if not cursor:
-                break
-        if (yield from self._searches_messages()):
-            while True:
-                page: vector_spaces.LackingMessages = yield vector_spaces.SpaceLacking(
-                    self._namespace, self._space, cursor=cursor, counted=True
-                )
-                self._total, cursor = self._total + page.count, page.cursor
-                if not cursor:
-                    break
-        self._report()
-
-    def _searches_messages(self) -> Steps[bool]:
-        """Return whether the messages of the namespace are searched now."""
-        reply: search_settings.SearchSettings = yield search_settings.SearchSettingsGet(self._namespace)
-        return reply.messages
-
     def _pass(self, since: int) -> Steps[tuple[int, int]]:
         """Embed what lacks a vector and changed behind a position; return the one it began at, and how many it saw."""
         position, looked_at = yield from self._pass_memories(since)
-        if (yield from self._searches_messages()):
+        if (yield from _searches_messages(self._namespace)):
             # As of the same position: messages are looked at later, so none that came in between is missed.
             looked_at += yield from self._pass_messages(since)
         return position, looked_at

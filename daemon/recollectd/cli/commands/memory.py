@@ -10,7 +10,7 @@ import click
 from recollectd.cli.connecting import with_client, with_json, with_namespace
 from recollectd.cli.inputs import time
 from recollectd.cli.output import line_width, print_json, print_table, print_value
-from recollectd.cli.values import parse_json, read_text
+from recollectd.cli.values import named_vectors, parse_json, read_text
 from recollectd.protocol import errors
 
 if TYPE_CHECKING:
@@ -48,23 +48,13 @@ def add(client: Client, text: str, metadata: str | None, vector: tuple[str, ...]
     stored = client.memories.add(
         read_text(text) if text == "-" else text,
         metadata=None if metadata is None else parse_json(metadata, "--metadata"),
-        vectors=_vectors(vector),
+        vectors=named_vectors(vector),
         **told,
     )
     if as_json:
         print_json(stored)
     else:
         click.echo(f"{'there was' if stored.duplicate else 'added'} {stored.memory_id}, version {stored.version}")
-
-
-def _vectors(given: tuple[str, ...]) -> dict[str, Any] | None:
-    vectors: dict[str, Any] = {}
-    for each in given:
-        name, sign, components = each.partition("=")
-        if not (name and sign):
-            raise click.UsageError("A vector is SPACE=[1.0, 2.0, ...].")
-        vectors[name] = parse_json(components, "--vector")
-    return vectors or None
 
 
 @memory.command()
@@ -146,6 +136,11 @@ def delete(client: Client, memory_id: str, as_json: bool) -> None:
     show_default=True,
     help="Messages are those of conversations.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(("keyword", "vector", "hybrid")),
+    help="By which of them; without it, by what is given.",
+)
 @click.option("--ids", is_flag=True, help="Ids and scores by the arms alone, nothing of what memories say.")
 @with_json
 @with_namespace
@@ -159,6 +154,7 @@ def search(
     as_of: datetime | None,
     hidden: bool,
     among: Any,
+    mode: Any,
     ids: bool,
     as_json: bool,
 ) -> None:
@@ -167,19 +163,20 @@ def search(
         if among != "memories":
             raise click.UsageError("--ids goes with memories alone: messages are told by conversation and position")
         asked = client.memories.rank(
-            text, vectors=_vectors(vector), filter=filter, limit=limit, as_of=as_of, hidden=hidden
+            text, vectors=named_vectors(vector), filter=filter, limit=limit, as_of=as_of, hidden=hidden, mode=mode
         )
         _print_ranks(asked, as_json=as_json)
         return
     found = client.memories.search(
         text,
-        vectors=_vectors(vector),
+        vectors=named_vectors(vector),
         filter=filter,
         limit=limit,
         as_of=as_of,
         hidden=hidden,
         explain=True,
         among=among,
+        mode=mode,
     )
     if as_json:
         for hit in found.hits:

@@ -8,7 +8,7 @@ from recollectd.client.arguments import name, whole
 from recollectd.client.calls import Call, Calls, Steps, Style, ask, command, operation, query, stepwise
 from recollectd.client.embedding import Embedder, Embedding
 from recollectd.client.kinds.common import any_deleted
-from recollectd.client.reembedding import Progress, Reembedding
+from recollectd.client.reembedding import Progress, Reembedding, count_lacking
 from recollectd.client.results import VectorSpace
 from recollectd.client.times import iso_time
 from recollectd.protocol import errors, limits
@@ -64,6 +64,12 @@ class VectorSpaces(Calls[Style]):
             name(space, "alias_of", limits.LABEL_BYTES_MAX),
         )
         return ask(request, _done)
+
+    @query
+    @stepwise
+    def lacking(self, space: str) -> Steps[int]:
+        """Return how many memories have no vector in a space, with the messages where those are searched."""
+        return (yield from count_lacking(self.namespace, name(space, "space", limits.LABEL_BYTES_MAX)))
 
     @command
     @stepwise
