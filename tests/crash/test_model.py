@@ -56,18 +56,6 @@ def embed(space: str, version: int) -> spaces.SpaceEmbed:
     return spaces.SpaceEmbed(N, space, (spaces.MemoryVector("a", version, ONE),))
 
 
-def told(text: str, space: str) -> conversations.ConversationAppend:
-    return conversations.ConversationAppend(N, "c", (structs.replace(say(text), vectors={space: ONE}),))
-
-
-def said(text: str, position: int, time: int) -> conversations.MessagesStored:
-    return conversations.MessagesStored("c", (conversations.MessageStored(text, "user", time, position),))
-
-
-def embed_message(incarnation: int, position: int) -> spaces.SpaceEmbedMessages:
-    return spaces.SpaceEmbedMessages(N, "one", (spaces.MessageVector("c", incarnation, position, ONE),))
-
-
 def settings(language: str, *, messages: bool = False, indexing: bool = False) -> search_settings.SearchSettings:
     return search_settings.SearchSettings(language, True, True, messages, indexing)
 
@@ -171,22 +159,6 @@ RIGHT: dict[str, list[Pair]] = {
         (embed("now", 1), refused(errors.NotFound, "space")),
         (spaces.SpaceSwitch(N, "now", "one", 5), spaces.Switched(True)),
     ],
-    "vectors of messages": [
-        (spaces.SpaceCreate(N, "one", 1), Done()),
-        (conversations.ConversationCreate(N, "c"), conversations.ConversationCreated("c", 10)),
-        (told("a", "no"), refused(errors.NotFound, "messages[0].vectors['no']")),
-        (told("a", "one"), said("a", 0, 11)),
-        (embed_message(2, 0), spaces.Embedded((True,))),
-        (embed_message(2, 1), spaces.Embedded((False,))),
-        (embed_message(3, 0), spaces.Embedded((False,))),
-        (search_settings.SearchConfigure(N, messages=True), settings("english", messages=True)),
-        (spaces.SpaceSwitch(N, "now", "one", 8), spaces.Switched(True)),
-        (told("b", "now"), said("b", 1, 12)),
-        (spaces.SpaceSwitch(N, "now", "one", 9, messages=True), spaces.Switched(False)),
-        (spaces.SpaceSwitch(N, "now", "one", 10, messages=True), spaces.Switched(True)),
-        (conversations.ConversationDelete(N, "c"), Deleted(1)),
-        (embed_message(2, 0), spaces.Embedded((False,))),
-    ],
     "how a namespace is searched": [
         (search_settings.SearchConfigure(N, language="german"), settings("german", indexing=True)),
         (search_settings.SearchConfigure(N, messages=True), settings("german", messages=True)),
@@ -203,18 +175,6 @@ WRONG: dict[str, list[Pair]] = {
         (remember("a"), remembered("a", 10)),
         (spaces.SpaceCreate(N, "one", 1), Done()),
         (spaces.SpaceSwitch(N, "now", "one", 1), spaces.Switched(True)),
-    ],
-    "switched although a message has changed": [
-        (spaces.SpaceCreate(N, "one", 1), Done()),
-        (search_settings.SearchConfigure(N, messages=True), settings("english", messages=True)),
-        (conversations.ConversationCreate(N, "c"), conversations.ConversationCreated("c", 10)),
-        (told("a", "one"), said("a", 0, 11)),
-        (spaces.SpaceSwitch(N, "now", "one", 3, messages=True), spaces.Switched(True)),
-    ],
-    "a vector given to a message that is not there": [
-        (spaces.SpaceCreate(N, "one", 1), Done()),
-        (conversations.ConversationCreate(N, "c"), conversations.ConversationCreated("c", 10)),
-        (embed_message(2, 0), spaces.Embedded((True,))),
     ],
     "a vector given to what has moved on": [
         (spaces.SpaceCreate(N, "two", 1), Done()),
@@ -391,29 +351,3 @@ def test_what_arms_find_is_held_against_the_records() -> None:
         assert len(arms.check(held, {**right, search: dict(wrong)})) == 1, search
         assert len(arms.differences(right, {**right, search: dict(wrong)})) == 1, search
     assert not arms.differences(right, right)
-
-
-def test_a_switch_to_a_space_that_lacks_the_vector_of_a_message_is_noticed() -> None:
-    with pytest.raises(AssertionError, match="without a vector"):
-        play(
-            [
-                (spaces.SpaceCreate(N, "one", 1), Done()),
-                (search_settings.SearchConfigure(N, messages=True), settings("english", messages=True)),
-                (conversations.ConversationCreate(N, "c"), conversations.ConversationCreated("c", 10)),
-                (conversations.ConversationAppend(N, "c", (say("a"),)), said("a", 0, 11)),
-                (spaces.SpaceSwitch(N, "now", "one", 4, messages=True), spaces.Switched(True)),
-            ]
-        )
-
-
-def test_the_vectors_of_messages_are_in_a_dump() -> None:
-    pairs = RIGHT["vectors of messages"][:5]
-    model = play(pairs)
-    (found,) = expected(model).conversations.values()
-    assert found.vectors == (conversations.VectorsOfMessage(0, "a", {"one": ONE}),)
-    other = structs.replace(found, vectors=())
-    known = {key: structs.replace(space, created_at=5) for key, space in expected(model).spaces.items()}
-    good = dump_of(model)._replace(spaces=known)
-    bad = good._replace(conversations={(int(Kind.CONVERSATION), N, "c"): other})
-    assert not list(differences(expected(model), good))
-    assert any("vectors" in text for text in differences(expected(model), bad))
