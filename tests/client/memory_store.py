@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from client.memory_memories import FakeMemories
 from recollectd.protocol import errors, limits
-from recollectd.protocol.messages import connection, conversations, erasing, logs, state
+from recollectd.protocol.messages import connection, conversations, erasing, logs, state, vector_spaces
 from recollectd.protocol.messages import transactions as multi
 from recollectd.protocol.messages.fields import NIL, Kind, Message, Reply
 
@@ -259,6 +259,28 @@ class MemoryStore(FakeMemories):
             if conversation_id == request.conversation_id and request.first <= position < end
         ]
         return conversations.MessageVectors(tuple(found), end)
+
+    def _SpaceLacking(self, request: vector_spaces.SpaceLacking) -> Reply:
+        """Tell two messages at most."""
+        lacking = [
+            vector_spaces.LackingMessage(conversation_id, 1, message.position, message.content)
+            for (namespace, conversation_id), messages in self.messages.items()
+            if namespace == request.namespace
+            for message in messages
+            if request.space not in self.message_vectors.get((conversation_id, message.position), ("", {}))[1]
+        ]
+        if request.counted:
+            return vector_spaces.LackingMessages((), b"", len(lacking))
+        return vector_spaces.LackingMessages(tuple(lacking[:2]), b"", len(lacking[:2]))
+
+    def _SpaceEmbedMessages(self, request: vector_spaces.SpaceEmbedMessages) -> Reply:
+        self.position += 1
+        for each in request.vectors:
+            place = each.conversation_id, each.position
+            message_id = self.messages[request.namespace, each.conversation_id][each.position].message_id
+            _, before = self.message_vectors.get(place, ("", {}))
+            self.message_vectors[place] = message_id, {**before, request.space: each.components}
+        return vector_spaces.Embedded((True,) * len(request.vectors))
 
     def _ConversationHistory(self, request: conversations.ConversationHistory) -> Reply:
         messages = self._conversation(request)

@@ -96,6 +96,29 @@ def test_an_embedder_for_memories_alone_leaves_messages_as_they_are(daemon: Fake
     assert appended(daemon) == [None, None]
 
 
+def test_messages_that_lack_a_vector_are_embedded_where_they_are_searched(any_daemon: FakeDaemon, drive: Drive) -> None:
+    told: list[tuple[int, int]] = []
+    with drive(any_daemon) as driver:
+        c, do = driver.client, driver.do
+        do(lambda: c.vector_spaces.create("new", 2))
+        do(lambda: c.memories.add("memory"))
+        do(lambda: c.conversations.create("c"))
+        do(lambda: c.conversations.append_many("c", [NewMessage("user", "x" * n) for n in range(1, 6)]))
+        do(lambda: c.conversations.append("c", "user", "told", vectors={"new": [9, 9]}))
+        assert do(lambda: c.vector_spaces.lacking("new")) == 1
+        do(lambda: c.memories.configure_search(messages=True))
+        assert do(lambda: c.vector_spaces.lacking("new")) == 6
+        embedded = do(
+            lambda: c.vector_spaces.reembed("new", letters, alias="now", progress=lambda *so_far: told.append(so_far))
+        )
+        assert embedded == 6
+        assert told == [(0, 6), (1, 6), (3, 6), (5, 6), (6, 6)]
+        read = driver.all(lambda: c.conversations.iterate("c", vectors=True))
+        assert [each.vectors for each in read] == [{"new": [n, 1.0]} for n in range(1, 6)] + [{"new": [9.0, 9.0]}]
+        assert do(lambda: c.vector_spaces.lacking("new")) == 0
+        assert any_daemon.store.spaces["now"].alias_of == "new"
+
+
 @pytest.mark.parametrize("messages", [False, True])
 def test_what_is_looked_for_among_messages_is_embedded_where_they_are(daemon: FakeDaemon, messages: bool) -> None:
     with Client(daemon.url, embedder=Embedding(letters, "s", messages=messages)) as client:
