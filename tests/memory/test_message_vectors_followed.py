@@ -196,6 +196,22 @@ def test_a_namespace_of_an_older_store_gets_its_space_at_the_start(tmp_path: Pat
     followed.views.close()
 
 
+def test_settings_that_are_known_before_what_came_with_them_make_searches_busy(tmp_path: Path) -> None:
+    followed = Followed(tmp_path)
+    followed.write(space("s"), create("a"), say("a", message("rain", vectors={"s": vector(1, 2)})), ON)
+    while followed.index_anew():
+        followed.follow()
+    views = followed.views
+    told = views._told_seq
+    views._told_seq = views._noted_seq = views.scopes.of(namespace_bytes(NS)).revision - 1
+    for among in ("messages", "both"):
+        with pytest.raises(errors.Busy):
+            followed.search(vectors={"s": vector(1, 2)}, among=among)
+    views._told_seq = views._noted_seq = told
+    assert len(followed.search(vectors={"s": vector(1, 2)}, among="messages")) == 1
+    views.close()
+
+
 def test_until_they_are_told_again_searches_are_busy(tmp_path: Path) -> None:
     followed = Followed(tmp_path)
     followed.write(space("s", precision="f32"), create("a"), say("a", message("rain", vectors={"s": vector(1, 2)})))

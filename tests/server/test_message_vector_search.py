@@ -21,7 +21,7 @@ AT: Final = 1_700_000_000.0
 HOUR: Final = 3_600.0
 SPACE: Final = "mini"
 DIMENSIONS: Final = 8
-ARM_ALONE: Final[dict[str, Any]] = {"neighbours": 0.0, "speaker": 0.0, "expansion": 0.0}
+ARM_ALONE: Final[dict[str, Any]] = {"neighbours": 0.0, "speaker": 0.0, "expansion": 0.0, "turns": 0.0}
 
 Vector = list[float]
 

@@ -68,10 +68,11 @@ class SearchAmong:
         request, settings = self._request, self._views.scopes.of(self._scope)
         if request.among != MEMORIES and not settings.messages:
             raise errors.InvalidArgument("messages are not searched in this namespace: configure_search", field="among")
-        stages = (MEMORIES,) if request.among == MEMORIES else (MEMORIES, MESSAGES)
-        by_words = bool(request.text) and request.mode != "vector"
-        due = by_words or (request.among != MEMORIES and settings.vectors_due)
-        if due and (settings.stage in stages or self._views.told_seq < settings.revision):
+        by_words, messages = bool(request.text) and request.mode != "vector", request.among != MEMORIES
+        stages = (MEMORIES, MESSAGES) if messages else (MEMORIES,)
+        outdated = (by_words and settings.stage in stages) or (messages and settings.vectors_due)
+        # Settings are known a moment before the views know what came with them.
+        if outdated or ((by_words or messages) and self._views.told_seq < settings.revision):
             self._busy()
         return settings
 

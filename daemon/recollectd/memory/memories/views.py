@@ -353,7 +353,7 @@ class MemoryViews:
             self._spaces[scope_of(key), name] = head.incarnation
             if (scope_of(key), name) not in self.vectors.spaces():
                 self.vectors.expect(scope_of(key), name, indexing.spec_of(head), applied)
-            self._expect_messages(scope_of(key), name, head, applied)
+            self._expect_messages(scope_of(key), name, head)
         for scope, name in self.vectors.spaces():
             # One that was dropped, or dropped and made anew, since the view was durable: its change row drops it.
             self._spaces.setdefault((scope, name), 0)
@@ -369,13 +369,13 @@ class MemoryViews:
             self.tell(step)
             del changed[: len(step)]
 
-    def _expect_messages(self, scope: bytes, name: str, head: SpaceHead, applied: int) -> None:
+    def _expect_messages(self, scope: bytes, name: str, head: SpaceHead) -> None:
         """Learn the space of the namespace's messages beside one of its own, where they are searched."""
         if self.scopes.of(scope).messages:
             of_messages = said.scope_of(scope)
             self._spaces[of_messages, name] = head.incarnation
             if (of_messages, name) not in self.vectors.spaces():
-                self.vectors.expect(of_messages, name, indexing.spec_of(head), applied)
+                self.vectors.expect(of_messages, name, indexing.spec_of(head), self.vectors.durable_seq)
 
     def _changes(self, from_seq: int) -> Iterator[tuple[int, bytes]]:
         start = change_key(from_seq, b"")
