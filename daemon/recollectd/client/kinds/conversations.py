@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from msgspec import structs
+
 from recollectd.client import arguments
 from recollectd.client.arguments import name, optional_name, optional_whole, plain, several
 from recollectd.client.calls import Call, Calls, Steps, Style, Turn, Walk, ask, operation, query, stepwise, walk
@@ -57,22 +59,25 @@ class Conversations(Calls[Style]):
         (AlreadyExists), else the daemon gives one; valid_at: when what it says was true; vectors: by vector space
         (NotFound if there is none with the name), for searches among messages.
         """
-        checked = arguments.role(role)
-        arguments.content(content)
+        message = messages.NewMessage(
+            arguments.role(role),
+            arguments.content(content),
+            optional_name(message_id, "message_id", limits.MESSAGE_ID_BYTES_MAX),
+            optional_time_us(valid_at, "valid_at"),
+            arguments.metadata(metadata),
+            None if vectors is None else packed_vectors(vectors),
+        )
         name(conversation_id, "conversation_id")
-        optional_name(message_id, "message_id", limits.MESSAGE_ID_BYTES_MAX)
-        told_at, told_metadata = optional_time_us(valid_at, "valid_at"), arguments.metadata(metadata)
-        given, embedding = packed_vectors(vectors), self.embedding
-
-        def append(made: Sequence[Vector]) -> Call[StoredMessage]:
-            packed = given
-            if made and embedding is not None:
-                packed = {**(given or {}), embedding.space: packed_vector(made[0], "embedder")}
-            message = messages.NewMessage(checked, content, message_id, told_at, told_metadata, packed)
+        embedding = self.embedding
+        if embedding is None or embedding.space in (message.vectors or {}):
             return ask(messages.ConversationAppend(self.namespace, conversation_id, (message,)), _stored_one)
 
-        due = embedding is not None and embedding.space not in (given or {})
-        return embedded_first(embedding, [content], append, apart=self._apart) if due else append(())
+        def append(made: Sequence[Vector]) -> Call[StoredMessage]:
+            own = {embedding.space: packed_vector(made[0], "embedder")}
+            whole = structs.replace(message, vectors={**(message.vectors or {}), **own})
+            return ask(messages.ConversationAppend(self.namespace, conversation_id, (whole,)), _stored_one)
+
+        return embedded_first(embedding, [content], append, apart=self._apart)
 
     @operation
     def append_many(
