@@ -13,8 +13,9 @@ import pytest
 
 from memory.asking import NS, add, chat, create, memory, message, say, space, vector
 from memory.followed import Followed
+from memory.harness import operation_of
 from memory.test_message_vectors import embed
-from recollectd.memory.memories import rebuilding, said
+from recollectd.memory.memories import rebuilding, said, views
 from recollectd.memory.memories.sweeps import StripVectors
 from recollectd.protocol import errors
 from recollectd.protocol.messages.conversations import ConversationDelete, ConversationVectors
@@ -201,15 +202,30 @@ def test_settings_that_are_known_before_what_came_with_them_make_searches_busy(t
     followed.write(space("s"), create("a"), say("a", message("rain", vectors={"s": vector(1, 2)})), ON)
     while followed.index_anew():
         followed.follow()
-    views = followed.views
-    told = views._told_seq
-    views._told_seq = views._noted_seq = views.scopes.of(namespace_bytes(NS)).revision - 1
+    now = followed.views
+    told = now._told_seq
+    now._told_seq = now._noted_seq = now.scopes.of(namespace_bytes(NS)).revision - 1
     for among in ("messages", "both"):
         with pytest.raises(errors.Busy):
             followed.search(vectors={"s": vector(1, 2)}, among=among)
-    views._told_seq = views._noted_seq = told
+    now._told_seq = now._noted_seq = told
     assert len(followed.search(vectors={"s": vector(1, 2)}, among="messages")) == 1
-    views.close()
+    now.close()
+
+
+def test_only_appends_with_vectors_wait_for_the_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = Followed(tmp_path)
+    followed.write(space("s"), create("a"))
+    with_vectors = operation_of(say("a", "tea", message("rain", vectors={"s": vector(1, 2)})))
+    later = operation_of(embed(followed.store, (0, vector(1, 2)), into="s", conversation_id="a"))
+    plain, gone = operation_of(say("a", "tea")), operation_of(ConversationDelete(NS, "a"))
+    refuse = followed.views.refuse
+    assert [refuse(each) for each in (with_vectors, later, plain, gone)] == [None] * 4
+    monkeypatch.setattr(views, "_WAITING_MAX", -1)  # as if more than that waited to be told
+    assert isinstance(refuse(with_vectors), errors.Busy)
+    assert isinstance(refuse(later), errors.Busy)
+    assert (refuse(plain), refuse(gone)) == (None, None)
+    followed.views.close()
 
 
 def test_until_they_are_told_again_searches_are_busy(tmp_path: Path) -> None:
