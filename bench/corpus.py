@@ -58,7 +58,10 @@ def _memories() -> list[Message]:
         search_settings.SearchConfigure(_NAMESPACE, "german", True, False, True, True),
         search_settings.SearchSettingsGet(_NAMESPACE),
         vector_spaces.SpaceEmbed(_NAMESPACE, "vectors", (vector_spaces.MemoryVector("id", 1, vector),)),
-        vector_spaces.SpaceSwitch(_NAMESPACE, "alias", "vectors", 1),
+        vector_spaces.SpaceSwitch(_NAMESPACE, "alias", "vectors", 1, True),
+        vector_spaces.SpaceEmbedMessages(_NAMESPACE, "vectors", (vector_spaces.MessageVector("chat", 1, 0, vector),)),
+        vector_spaces.SpaceLacking(_NAMESPACE, "vectors", 10, b"cursor", 3, True),
+        memories.MemorySearch(_NAMESPACE, "", {"vectors": vector}, among="messages"),
         vector_spaces.SpaceDrop(_NAMESPACE, "vectors"),
         erasing.Erase(False),
     ]
@@ -97,6 +100,10 @@ def corpus() -> list[bytes]:
         conversations.ConversationAppend(
             _NAMESPACE, "chat", (conversations.NewMessage("user", "hello", "id", 1, Raw(b"\x80")),), True
         ),
+        conversations.ConversationAppend(
+            _NAMESPACE, "chat", (conversations.NewMessage("user", "hello", vectors={"vectors": b"\0\0\x80\x3f" * 4}),)
+        ),
+        conversations.ConversationVectors(_NAMESPACE, "chat", 1, 10),
         conversations.ConversationHistory(_NAMESPACE, "chat", None, None, None, "id", None, 10),
         conversations.ConversationList(_NAMESPACE, 10, b"cursor"),
         conversations.ConversationHead(_NAMESPACE, "chat"),

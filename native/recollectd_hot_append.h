@@ -70,12 +70,12 @@ static inline int hot_pass_metadata(msgpack_reader *reader) {
     return 1;
 }
 
-/* Read one message: role, content, no id of the caller's, valid_at, metadata. */
+/* Read one message: role, content, no id of the caller's, valid_at, metadata, no vectors. */
 static inline int hot_read_message_item(hot_item *item, msgpack_reader *reader, uint64_t time_us_max) {
     static const uint8_t nils[] = {MSGPACK_NIL, MSGPACK_NIL};
     const uint8_t *text, *start;
     uint64_t fields, bytes, valid_at;
-    if (!msgpack_read_array(reader, &fields) || fields < 2 || fields > 5) {
+    if (!msgpack_read_array(reader, &fields) || fields < 2 || fields > 6) {
         return 0;
     }
     item->text = reader->at;
@@ -97,7 +97,7 @@ static inline int hot_read_message_item(hot_item *item, msgpack_reader *reader, 
     if (fields > 2 && !msgpack_read_nil(reader)) {
         return 0;
     }
-    if (fields == 5) {
+    if (fields >= 5) {
         item->rest = reader->at;
         if (!msgpack_read_nil(reader)) {
             uint8_t again[MSGPACK_NUMBER_BYTES_MAX];
@@ -112,6 +112,9 @@ static inline int hot_read_message_item(hot_item *item, msgpack_reader *reader, 
         }
         item->content_bytes += *start == MSGPACK_NIL ? 0 : (uint32_t)(reader->at - start);
         item->rest_bytes = (uint32_t)(reader->at - item->rest);
+        if (fields == 6 && !msgpack_read_nil(reader)) {
+            return 0;
+        }
     } else if (fields == 4 && !msgpack_read_nil(reader)) {
         return 0;
     }

@@ -25,12 +25,13 @@ _REACH: Final = 2
 
 
 class Held(NamedTuple):
-    """What a namespace holds that searches are about. conversations: by id; spaces: with aliases; messages: whether
-    they are searched."""
+    """What a namespace holds that searches are about. conversations: by id; vectors: of messages, by conversation and
+    position, then by space; spaces: with aliases; messages: whether they are searched."""
 
     namespace: Namespace
     memories: Sequence[memories.Memory]
     conversations: Mapping[str, Sequence[conversations.Message]]
+    vectors: Mapping[tuple[str, int], Mapping[str, bytes]]
     spaces: Mapping[str, vector_spaces.Space]
     messages: bool
 
@@ -58,6 +59,9 @@ async def find(connection: AsyncConnection, held: Held) -> dict[str, Scores]:
         if (space := _space_of(held, name)) is not None:
             ones = struct.pack(f"<{space.dimensions}f", *(1.0 for _ in range(space.dimensions)))
             found[f"vectors of {name}"] = await _search(connection, _asked(held, "", vectors={name: ones}))
+            if held.messages:
+                among = _asked(held, "", vectors={name: ones}, among="messages")
+                found[f"vectors of {name} among messages"] = await _search(connection, among)
     return found
 
 
@@ -82,14 +86,14 @@ def check(held: Held, found: Mapping[str, Scores]) -> list[str]:
             for each in held.memories
             if each.vectors and space.name in each.vectors
         }
-        search = f"vectors of {name}"
-        trouble += _compare(held, search, set(vectors), found)
-        scores = found[search]
-        trouble += [
-            f"{held.namespace}, {search}: {memory_id!r} has the score {scores[memory_id]}, its record {_cosine(each)}"
-            for memory_id, each in vectors.items()
-            if memory_id in scores and not abs(scores[memory_id] - _cosine(each)) <= _TOLERANCE
-        ]
+        trouble += _compare_vectors(held, f"vectors of {name}", vectors, found)
+        if held.messages:
+            said_with = {
+                f"{conversation_id}\0{position}": vectors[space.name]
+                for (conversation_id, position), vectors in held.vectors.items()
+                if space.name in vectors
+            }
+            trouble += _compare_vectors(held, f"vectors of {name} among messages", said_with, found)
     return trouble
 
 
@@ -183,3 +187,13 @@ def _compare(held: Held, search: str, wanted: set[str], found: Mapping[str, Scor
         return []
     more, less = sorted(answered - wanted), sorted(wanted - answered)
     return [f"{held.namespace}, {search}: found {more!r:.300} that are not there, did not find {less!r:.300}"]
+
+
+def _compare_vectors(held: Held, search: str, vectors: Mapping[str, bytes], found: Mapping[str, Scores]) -> list[str]:
+    """Compare what a search by vectors found with the vectors that there are."""
+    scores = found[search]
+    return _compare(held, search, set(vectors), found) + [
+        f"{held.namespace}, {search}: {name!r} has the score {scores[name]}, its record {_cosine(each)}"
+        for name, each in vectors.items()
+        if name in scores and not abs(scores[name] - _cosine(each)) <= _TOLERANCE
+    ]

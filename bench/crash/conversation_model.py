@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from bench.crash import message_vector_model
 from bench.crash.records import Context, Conversation, Entry, Key, Operations, Refused
 from recollectd.protocol import errors
 from recollectd.protocol.messages import conversations as messages
@@ -46,7 +47,7 @@ def create(context: Context, message: messages.ConversationCreate, reply: object
     key = key_of(message.namespace, conversation_id)
     if context.get(key) is not None:
         raise Refused(errors.AlreadyExists, "conversation_id")
-    context.put(key, Conversation((), context.time, context.time, plain(message.metadata), context.seq))
+    context.put(key, Conversation((), context.time, context.time, plain(message.metadata), context.seq, context.seq))
     return messages.ConversationCreated(conversation_id, context.time)
 
 
@@ -77,6 +78,7 @@ def append(context: Context, message: messages.ConversationAppend, reply: object
         items.append(Entry(context.time, (message_id, new.role, new.content, new.valid_at, plain(new.metadata))))
     if len(items) > len(conversation.items):
         context.put(key, conversation._replace(items=tuple(items), updated_at=context.time, revision=context.seq))
+    message_vector_model.attach(context, message, stored)
     return messages.MessagesStored(message.conversation_id, tuple(stored))
 
 
@@ -86,6 +88,7 @@ def delete(context: Context, message: messages.ConversationDelete, _: object) ->
     if context.get(key) is None:
         return Deleted(0)
     context.put(key, None)
+    message_vector_model.drop(context, message)
     return Deleted(1)
 
 

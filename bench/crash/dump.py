@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from msgspec import Struct, structs
 
-from bench.crash import arms, log_model, memory_model, records, space_model
+from bench.crash import arms, log_model, memory_model, message_vector_model, records, space_model
 from bench.crash.model import Model
 from bench.crash.records import Conversation, Key, Log, State, Version, difference
 from bench.crash.workload import SHORT_LIVED, SLIDING
@@ -41,10 +41,11 @@ class LogOf(Struct, frozen=True):
 
 
 class ConversationOf(Struct, frozen=True):
-    """A conversation's head and its messages."""
+    """A conversation's head, its messages and their vectors."""
 
     info: conversations.ConversationInfo
     messages: tuple[conversations.Message, ...]
+    vectors: tuple[conversations.VectorsOfMessage, ...]
 
 
 class Dump(NamedTuple):
@@ -66,6 +67,12 @@ class Dump(NamedTuple):
             namespace,
             [memory for key, memory in self.memories.items() if key[1] == namespace],
             {key[2]: each.messages for key, each in self.conversations.items() if key[1] == namespace},
+            {
+                (key[2], told.position): told.vectors or {}
+                for key, each in self.conversations.items()
+                if key[1] == namespace
+                for told in each.vectors
+            },
             {key[2]: space for key, space in self.spaces.items() if key[1] == namespace},
             settings is not None and settings.messages,
         )
@@ -208,9 +215,25 @@ async def _conversations(
                 assert isinstance(part, conversations.History)
                 assert part.messages, f"the conversation {info} ends after {len(found)} messages"
                 found += part.messages
-            yield ConversationOf(info, tuple(found))
+            vectors = await _message_vectors(connection, namespace, info, limit)
+            yield ConversationOf(info, tuple(found), vectors)
         if not (cursor := page.cursor):
             return
+
+
+async def _message_vectors(
+    connection: AsyncConnection, namespace: Namespace, info: conversations.ConversationInfo, limit: int
+) -> tuple[conversations.VectorsOfMessage, ...]:
+    found: list[conversations.VectorsOfMessage] = []
+    first = 0
+    while first < info.total_messages:
+        request = conversations.ConversationVectors(namespace, info.conversation_id, first, limit)
+        part = await connection.call(request)
+        assert isinstance(part, conversations.MessageVectors)
+        assert part.next > first, f"the vectors of {info} end at {first}"
+        found += part.messages
+        first = part.next
+    return tuple(found)
 
 
 # -- Against the model. ------------------------------------------------------------------------------------------------
@@ -234,7 +257,7 @@ def expected(model: Model) -> Dump:
             items = (logs.LogItem(record.first + index, *entry) for index, entry in enumerate(record.items))
             found_logs[key] = LogOf(log_model.info(key[2], record), tuple(items))
         elif isinstance(record, Conversation):
-            found_conversations[key] = _conversation(key[2], record)
+            found_conversations[key] = _conversation(model, key, record)
         elif isinstance(record, records.Memory) and record.text is not None:
             told = memory_model.told(key[2], record, space_model.spaces_of(model.records, key[1]))
             memories[key] = memory_model.counting(told) if space_model.counted(model.records, key[1]) else told
@@ -269,7 +292,8 @@ def _version(version: Version) -> state.StateVersion:
     return state.StateVersion(version.version, value, cast(int, updated_at), version.expires_at, version.value is None)
 
 
-def _conversation(name: str, record: Conversation) -> ConversationOf:
+def _conversation(model: Model, key: Key, record: Conversation) -> ConversationOf:
+    _, namespace, name = key
     info = conversations.ConversationInfo(
         name, record.created_at, record.updated_at, len(record.items), cast(Any, record.metadata), record.revision
     )
@@ -277,7 +301,10 @@ def _conversation(name: str, record: Conversation) -> ConversationOf:
     for position, entry in enumerate(record.items):
         message_id, role, content, valid_at, metadata = entry.value
         said.append(conversations.Message(message_id, role, content, entry.stored_at, position, valid_at, metadata))
-    return ConversationOf(info, tuple(said))
+    vectors = model.records.get(space_model.message_vectors_key(namespace, name))
+    assert vectors is None or isinstance(vectors, records.MessageVectors)
+    told = message_vector_model.told(vectors, record, space_model.spaces_of(model.records, namespace))
+    return ConversationOf(info, tuple(said), told)
 
 
 def differences(wanted: Dump, found: Dump) -> Iterator[str]:

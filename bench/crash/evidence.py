@@ -88,6 +88,10 @@ def keys_of(message: Message) -> Iterator[Key]:
             yield (int(Kind.MEMORY), message.namespace, message.superseded_by)
         case vector_spaces.SpaceEmbed():
             yield from ((int(Kind.MEMORY), message.namespace, vector.memory_id) for vector in message.vectors)
+        case vector_spaces.SpaceEmbedMessages():
+            yield from (
+                (int(Kind.CONVERSATION), message.namespace, vector.conversation_id) for vector in message.vectors
+            )
         case vector_spaces.SpaceAlias() | vector_spaces.SpaceSwitch():
             yield (int(Kind.VECTOR_SPACE), message.namespace, message.name)
             yield (int(Kind.VECTOR_SPACE), message.namespace, message.alias_of)

@@ -19,6 +19,8 @@ class Hints:
     ranges: dict[tuple[int, Namespace], int] = field(default_factory=dict)
     conversations: list[tuple[Namespace, str]] = field(default_factory=list)
     solo_cursor: dict[Namespace, bytes] = field(default_factory=dict)
-    # By namespace and vector space: memories without a vector there, and as of when there were none.
+    # By namespace and vector space: memories without a vector there, messages without one (by conversation,
+    # incarnation and position), and as of when there were no such memories.
     lacking: dict[tuple[Namespace, str], tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    lacking_messages: dict[tuple[Namespace, str], tuple[tuple[str, int, int], ...]] = field(default_factory=dict)
     whole: dict[tuple[Namespace, str], int] = field(default_factory=dict)

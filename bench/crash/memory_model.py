@@ -81,14 +81,7 @@ def _twin(context: Context, namespace: tuple[str, ...], text: str) -> tuple[str,
 
 def _vectors(context: Context, namespace: tuple[str, ...], new: messages.NewMemory, where: str) -> dict[str, Vector]:
     """Return the vectors told, by their spaces' own names."""
-    found: dict[str, Vector] = {}
-    for name, components in (new.vectors or {}).items():
-        field = f"{where}vectors[{name!r}]"
-        space_name, space = space_model.resolve(context, namespace, name, field)
-        if len(components) != space_model.COMPONENT_BYTES * space.dimensions or space_name in found:
-            raise Refused(errors.InvalidArgument, field)
-        found[space_name] = Vector(space.revision, components)
-    return found
+    return space_model.resolved(context, namespace, new.vectors or {}, f"{where}vectors")
 
 
 def _present(context: Context, key: Key, field: str, if_version: int | None) -> Memory:

@@ -32,14 +32,17 @@ class MemoryWorkload:
         dimensions = SPACES.get(space) or self._rng.choice((*SPACES.values(),))
         return struct.pack(f"<{dimensions}f", *(self._rng.uniform(0.1, 1.0) for _ in range(dimensions)))
 
+    def vectors(self, share: float) -> dict[str, bytes] | None:
+        """Return vectors in some spaces, in each with this probability."""
+        named = [name for name in (*SPACES, ALIAS) if self._rng.random() < share]
+        return {name: self.vector(name) for name in named} or None
+
     def words(self) -> str:
         """Return a few words."""
         return " ".join(self._rng.sample(WORDS, self._rng.randint(1, 3)))
 
     def _new(self, memory_id: str | None) -> memories.NewMemory:
-        named = [name for name in (*SPACES, ALIAS) if self._rng.random() < 0.2]
-        vectors = {name: self.vector(name) for name in named} or None
-        return memories.NewMemory(self.words(), memory_id, vectors=vectors)
+        return memories.NewMemory(self.words(), memory_id, vectors=self.vectors(0.2))
 
     def _version(self) -> int | None:
         return self._rng.choice((None, None, None, 1, 2))
@@ -82,6 +85,8 @@ class MemoryWorkload:
 
     def look(self, namespace: Namespace) -> Request:
         """Return a question for what lacks a vector, as who embeds anew asks it."""
+        if self._rng.random() < 0.5:
+            return vector_spaces.SpaceLacking(namespace, self._rng.choice((*SPACES,)), limit=40)
         return memories.MemoryList(namespace, hidden=True, limit=500, lacking=self._rng.choice((*SPACES,)))
 
     def find(self, namespace: Namespace) -> Request:
@@ -101,6 +106,16 @@ class MemoryWorkload:
             lacking = [(self._rng.choice(MEMORY_IDS), self._rng.randint(1, 4))]
         given = [vector_spaces.MemoryVector(*each, self.vector(space)) for each in lacking]
         return vector_spaces.SpaceEmbed(namespace, space, tuple(given))
+
+    def embed_messages(self, namespace: Namespace) -> Write:
+        """Return vectors for messages, mostly for those that were seen to lack one."""
+        space = self._rng.choice((*SPACES, ALIAS))
+        seen = self._hints.lacking_messages.get((namespace, space), ())
+        lacking = self._rng.sample(seen, min(len(seen), self._rng.randint(1, 6)))
+        if not lacking or self._rng.random() < 0.1:
+            lacking = [("chat", self._rng.randint(1, 4), 100_000)]
+        given = [vector_spaces.MessageVector(*each, self.vector(space)) for each in lacking]
+        return vector_spaces.SpaceEmbedMessages(namespace, space, tuple(given))
 
     def switch(self, namespace: Namespace) -> Write:
         """Return a switch to a space that was seen to lack nothing; mostly too late."""

@@ -13,7 +13,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from bench.crash import conversation_model, log_model, memory_model, space_model, state_model
+from bench.crash import (
+    conversation_model,
+    log_model,
+    memory_model,
+    message_vector_model,
+    space_model,
+    state_model,
+)
 from bench.crash.records import Context, Key, Operations, Record, Refused, Span, State, commit, difference
 from recollectd.protocol import errors
 from recollectd.protocol.messages import conversations, logs, memories, state, transactions
@@ -24,6 +31,7 @@ _PERFORM: Final[Operations] = {
     **state_model.OPERATIONS,
     **log_model.OPERATIONS,
     **conversation_model.OPERATIONS,
+    **message_vector_model.OPERATIONS,
     **memory_model.OPERATIONS,
     **space_model.OPERATIONS,
 }

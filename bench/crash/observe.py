@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.crash.hints import Hints
-from recollectd.protocol.messages import conversations, logs, memories, state
+from recollectd.protocol.messages import conversations, logs, memories, state, vector_spaces
 from recollectd.protocol.messages.connection import Deleted
 from recollectd.protocol.messages.fields import Kind, Message, Reply
 
@@ -28,6 +28,10 @@ def observe(hints: Hints, request: Message, reply: Reply, position: int) -> None
             hints.lacking[place] = tuple((each.memory_id, each.version) for each in reply.memories)
             if not reply.memories:
                 hints.whole[place] = reply.position
+        case vector_spaces.SpaceLacking(), vector_spaces.LackingMessages():
+            hints.lacking_messages[request.namespace, request.space] = tuple(
+                (each.conversation_id, each.incarnation, each.position) for each in reply.messages
+            )
         case logs.LogHead(), logs.LogInfo():
             hints.nexts[int(Kind.LOG), request.namespace, request.log_id] = reply.next
             hints.revisions[int(Kind.LOG), request.namespace, request.log_id] = reply.revision

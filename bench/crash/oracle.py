@@ -25,7 +25,7 @@ from bench.crash.workload import SHARED, SHORT_LIVED, SLIDING, SOLO_KEYS, STATE_
 from bench.process import DaemonProcess
 from bench.wire import AsyncConnection
 from recollectd.protocol import errors, table
-from recollectd.protocol.messages import search_settings, vector_spaces
+from recollectd.protocol.messages import conversations, search_settings, vector_spaces
 from recollectd.protocol.messages.connection import Deleted, ErrorReply, Ping, Pong
 from recollectd.protocol.messages.fields import Write
 from recollectd.protocol.messages.state import StatePut
@@ -37,6 +37,10 @@ MERGED_SHARE: Final = 0.5
 MOVED_SHARE: Final = 0.4
 ROUND_S_MAX: Final = 120.0  # far beyond any round: something is never answered
 _BARRIER: Final = StatePut(SHARED[0], "barrier", Raw(table.encode("barrier")))
+_DEEDS: Final = (
+    *("vectors given later", "vectors given to messages later", "messages with vectors"),
+    *("spaces dropped", "names switched to a space", "searches configured"),
+)
 
 
 class Plan(NamedTuple):
@@ -238,7 +242,7 @@ class Store:
         evidence, self.crowd.evidence = self.crowd.evidence, []
         for played, time_max in in_order(evidence):
             self.model.play(played, time_max)
-        for what in ("vectors given later", "spaces dropped", "names switched to a space", "searches configured"):
+        for what in _DEEDS:
             self.layer.note(what, sum(_did(issue) == what for issue in evidence))
         complaints = self.crowd.trouble + check_order(evidence)
         complaints += check_observations(self.model, self.crowd.observations)
@@ -307,6 +311,12 @@ def _did(issue: Issue) -> str:
     match issue.message, issue.answer.decode():
         case vector_spaces.SpaceEmbed(), vector_spaces.Embedded(embedded=each) if any(each):
             return "vectors given later"
+        case vector_spaces.SpaceEmbedMessages(), vector_spaces.Embedded(embedded=each) if any(each):
+            return "vectors given to messages later"
+        case conversations.ConversationAppend(messages=new), conversations.MessagesStored() if any(
+            each.vectors for each in new
+        ):
+            return "messages with vectors"
         case vector_spaces.SpaceDrop(), Deleted(deleted=1):
             return "spaces dropped"
         case vector_spaces.SpaceSwitch(), vector_spaces.Switched(switched=True):

@@ -89,13 +89,17 @@ class Log(NamedTuple):
 
 
 class Conversation(NamedTuple):
-    """A conversation; value of an entry: (message_id, role, content, valid_at, metadata)."""
+    """A conversation; value of an entry: (message_id, role, content, valid_at, metadata).
+
+    incarnation: the commit that made it.
+    """
 
     items: tuple[Entry, ...]
     created_at: int
     updated_at: int
     metadata: bytes | None
     revision: int
+    incarnation: int
 
     def revision_at(self, time: int) -> int:
         """The revision a reader is told."""
@@ -103,10 +107,21 @@ class Conversation(NamedTuple):
 
 
 class Vector(NamedTuple):
-    """A vector of a memory. incarnation: the commit that made its space; it is gone with that."""
+    """A vector of a memory or a message. incarnation: the commit that made its space; it is gone with that."""
 
     incarnation: int
     components: bytes
+
+
+class MessageVectors(NamedTuple):
+    """The vectors of a conversation's messages, by position and the space's own name; those of dropped spaces too."""
+
+    by_position: Mapping[int, Mapping[str, Vector]]
+    revision: int
+
+    def revision_at(self, time: int) -> int:
+        """The revision; nobody is told it."""
+        return self.revision
 
 
 class Memory(NamedTuple):
@@ -165,7 +180,7 @@ class Settings(NamedTuple):
         return self.revision
 
 
-Record = State | Log | Conversation | Memory | Space | Settings
+Record = State | Log | Conversation | MessageVectors | Memory | Space | Settings
 
 
 class Refused(Exception):

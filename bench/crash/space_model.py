@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, cast
 
-from bench.crash.records import Context, Key, Memory, Operations, Record, Refused, Settings, Space
+from bench.crash.records import (
+    Context,
+    Conversation,
+    Key,
+    Memory,
+    MessageVectors,
+    Operations,
+    Record,
+    Refused,
+    Settings,
+    Space,
+    Vector,
+)
 from recollectd.protocol import errors
 from recollectd.protocol.messages import search_settings, vector_spaces
 from recollectd.protocol.messages.connection import Deleted, Done
@@ -34,6 +46,18 @@ def resolve(context: Context, namespace: tuple[str, ...], name: str, field: str)
     if space is None or space.alias_of:
         raise Refused(errors.NotFound, field)
     return name, space
+
+
+def resolved(context: Context, namespace: tuple[str, ...], told: Mapping[str, bytes], field: str) -> dict[str, Vector]:
+    """Return vectors by their spaces' own names."""
+    found: dict[str, Vector] = {}
+    for name, components in told.items():
+        where = f"{field}[{name!r}]"
+        space_name, space = resolve(context, namespace, name, where)
+        if len(components) != COMPONENT_BYTES * space.dimensions or space_name in found:
+            raise Refused(errors.InvalidArgument, where)
+        found[space_name] = Vector(space.revision, components)
+    return found
 
 
 def spaces_of(records: Mapping[Key, Record], namespace: tuple[str, ...]) -> dict[str, Space]:
@@ -70,7 +94,8 @@ def alias(context: Context, message: vector_spaces.SpaceAlias | vector_spaces.Sp
 def switch(context: Context, message: vector_spaces.SpaceSwitch, reply: object) -> vector_spaces.Switched:
     """Let a name stand for a space if nothing has changed; it may be left for less, for the daemon knows roughly."""
     target = cast(Space | None, context.get(key_of(message.namespace, message.alias_of)))
-    changed = context.changed_since(Kind.MEMORY, message.namespace, message.position)
+    kinds = (Kind.MEMORY, *(_kinds_of_messages(context, message.namespace) if message.messages else ()))
+    changed = any(context.changed_since(kind, message.namespace, message.position) for kind in kinds)
     younger = target is not None and target.revision > message.position
     if changed or younger or (isinstance(reply, vector_spaces.Switched) and not reply.switched):
         return vector_spaces.Switched(False)
@@ -82,7 +107,42 @@ def switch(context: Context, message: vector_spaces.SpaceSwitch, reply: object) 
             vector = memory.vectors.get(message.alias_of)
             has = vector is not None and target is not None and vector.incarnation == target.revision
             assert has, f"{message} found {key} without a vector"
+    if message.messages and _searches_messages(context, message.namespace) and target is not None:
+        there = {key: record for key in context.everything() if (record := context.get(key)) is not None}
+        without = lacking_messages(there, message.namespace, message.alias_of, target.revision)
+        assert not without, f"{message} found messages of {without} without a vector"
     return vector_spaces.Switched(True)
+
+
+def _searches_messages(context: Context, namespace: tuple[str, ...]) -> bool:
+    settings = cast(Settings | None, context.get(settings_key(namespace)))
+    return settings is not None and settings.messages
+
+
+def _kinds_of_messages(context: Context, namespace: tuple[str, ...]) -> tuple[Kind, ...]:
+    """Return the kinds of which nothing may have changed for messages' sake."""
+    searched = _searches_messages(context, namespace)
+    return (Kind.SEARCH_SETTINGS, *((Kind.CONVERSATION,) if searched else ()))
+
+
+def message_vectors_key(namespace: tuple[str, ...], conversation_id: str) -> Key:
+    """Return the key of the vectors of a conversation's messages."""
+    return (int(Kind.MESSAGE_VECTORS), namespace, conversation_id)
+
+
+def lacking_messages(
+    records: Mapping[Key, Record], namespace: tuple[str, ...], name: str, incarnation: int
+) -> list[Key]:
+    """Return the conversations of a namespace of which some message has no vector in a space."""
+    found: list[Key] = []
+    for key, record in records.items():
+        if key[1] == namespace and isinstance(record, Conversation):
+            vectors = records.get(message_vectors_key(namespace, key[2]))
+            there = vectors.by_position if isinstance(vectors, MessageVectors) else {}
+            stored = (there.get(position, {}).get(name) for position in range(len(record.items)))
+            if any(vector is None or vector.incarnation != incarnation for vector in stored):
+                found.append(key)
+    return found
 
 
 def drop(context: Context, message: vector_spaces.SpaceDrop, _: object) -> Deleted:

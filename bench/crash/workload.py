@@ -27,6 +27,7 @@ STATE_KEYS: Final = (*(f"k{number:02}" for number in range(12)), "k\x00zero", "k
 LOG_IDS: Final = ("log", "log/1", "log\x00", "other")
 CONVERSATION_IDS: Final = ("chat", "chat-1", "chat-2")
 SOLO_KEYS: Final = tuple(f"{prefix}/{number}" for prefix in ("p", "q") for number in range(6))
+_ROLES: Final[tuple[conversations.Role, ...]] = ("user", "assistant")
 HOUR_US: Final = 3_600_000_000
 
 
@@ -67,6 +68,7 @@ class Workload:
             (1, self._memory(self.memories.drop_space)),
             (1, self._memory(self.memories.name_space)),
             (5, self._memory(self.memories.embed)),
+            (4, self._memory(self.memories.embed_messages)),
             (2, self._memory(self.memories.switch)),
             (0.3, self._memory(self.memories.configure)),
             (7, self._batch),
@@ -219,9 +221,8 @@ class Workload:
             content = f"message {self._session}/{self._counter} " + "ä" * self.rng.randrange(100)
             content += f" {self.memories.words()}" if self.rng.random() < 0.3 else ""
             valid_at = self.rng.choice((None, 1_700_000_000_000_000))
-            messages.append(
-                conversations.NewMessage(self.rng.choice(("user", "assistant")), content, message_id, valid_at)
-            )
+            role, vectors = self.rng.choice(_ROLES), self.memories.vectors(0.1)
+            messages.append(conversations.NewMessage(role, content, message_id, valid_at, vectors=vectors))
         return conversations.ConversationAppend(namespace, name, tuple(messages), self.rng.random() < 0.5)
 
     def _conversation_delete(self, namespace: Namespace | None = None) -> Write:

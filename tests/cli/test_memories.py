@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from cli.test_with_daemon import lines_of, run
 from recollectd.cli.root import root
-from recollectd.client import NewMemory
+from recollectd.client import NewMemory, NewMessage
 from recollectd.testing import Daemon
 
 WORDS = ("tea", "cake")
@@ -171,6 +171,29 @@ def test_messages_and_languages_are_searched_as_set(recollectd_daemon: Daemon) -
     assert json.loads(run(recollectd_daemon, "search-settings", "--no-messages", "--json"))["messages"] is False
 
 
+def test_messages_are_searched_by_words_vectors_or_both(recollectd_daemon: Daemon) -> None:
+    run(recollectd_daemon, "vector-space", "create", "mini", 2)
+    run(recollectd_daemon, "search-settings", "--messages")
+    run(recollectd_daemon, "conversation", "create", "chat")
+    say = ("conversation", "append", "chat", "user")
+    run(recollectd_daemon, *say, "Where is my red bicycle?", "--vector", "mini=[1, 0]")
+    run(recollectd_daemon, *say, "In the cellar.", "--vector", "mini=[0.1, 1]")
+    run(recollectd_daemon, *say, "x", "--vector", "other=[1]", code=66)
+    run(recollectd_daemon, *say, "x", "--vector", "mini=[0, 0]", code=65)
+    asked = ("search", "--among", "messages", "--vector", "mini=[0, 1]")
+    table = run(recollectd_daemon, *asked).splitlines()
+    assert [line.split()[1:4] for line in table[1:]] == [["mini", "(1)", "chat#1"], ["mini", "(2)", "chat#0"]]
+    table = run(recollectd_daemon, *asked, "bicycle").splitlines()
+    assert any("keyword (1) mini (2)" in line and "red *bicycle*" in line for line in table)
+    for mode, arms in (("keyword", {"keyword"}), ("vector", {"mini"}), ("hybrid", {"keyword", "mini"})):
+        hits = map(json.loads, run(recollectd_daemon, *asked, "bicycle", "--mode", mode, "--json").splitlines())
+        assert {arm["arm"] for hit in hits for arm in hit["score_details"]["arms"]} == arms
+    run(recollectd_daemon, "search", "bicycle", "--mode", "vector", code=65)
+    run(recollectd_daemon, "vector-space", "create", "wide", 3)
+    move = ("vector-space", "reembed", "wide", "--embedder", f"{__name__}:embed", "--json")
+    assert json.loads(run(recollectd_daemon, *move))["embedded"] == 2
+
+
 def embed(texts: list[str]) -> list[list[float]]:
     return [[float(len(text)), 1.0, 2.0] for text in texts]
 
@@ -297,3 +320,36 @@ def test_how_a_namespace_is_searched_travels_with_its_records(recollectd_daemon:
         assert report["there_already"]["search_settings"] == 2
         with other.client() as client:
             assert client.with_namespace("de").memories.search_settings().language == "french"
+
+
+def test_messages_travel_with_their_vectors(recollectd_daemon: Daemon, tmp_path: Path) -> None:
+    exported, again = tmp_path / "exported.jsonl", tmp_path / "again.jsonl"
+    with recollectd_daemon.client() as client:
+        client.vector_spaces.create("mini", 2, precision="f32")
+        client.memories.configure_search(messages=True)
+        for name in ("a", "b\0/"):
+            client.conversations.create(name)
+            client.conversations.append(name, "user", "first", message_id="m", vectors={"mini": [0.1, 2]})
+            client.conversations.append(name, "user", "second")
+            client.conversations.append_many(
+                name, [NewMessage("user", str(n), vectors={"mini": [n, 0.5]} if n % 2 else None) for n in range(2_100)]
+            )
+        client.memories.add("beside", memory_id="m", vectors={"mini": [1, 1]})
+    run(recollectd_daemon, "export", exported)
+    kinds = [line["kind"] for line in lines_of(exported)]
+    assert kinds.index("vector_space") < kinds.index("message")
+    vectors = 2 * (1 + 1_050) + 1
+    with Daemon() as other:
+        report = json.loads(run(other, "import", exported, "--json"))
+        assert report["added"]["vector"] == vectors
+        report = json.loads(run(other, "import", exported, "--json"))
+        assert report["there_already"]["vector"] == vectors
+        run(other, "export", again)
+        with other.client() as client:
+            (hit, *_) = client.memories.search(vectors={"mini": [0.1, 2]}, among="messages").hits
+            assert (hit.memory.memory_id, hit.memory.text) == ("m", "first")
+    own = ("created_at", "last_used_at", "updated_at", "exported_at", "timestamp", "version")
+    stripped = [
+        [{k: v for k, v in line.items() if k not in own} for line in lines_of(each)] for each in (exported, again)
+    ]
+    assert stripped[0] == stripped[1]

@@ -20,6 +20,7 @@ class FakeMemories:
     def __init__(self) -> None:
         self.memories: dict[str, messages.Memory] = {}
         self.spaces: dict[str, vector_spaces.Space] = {}
+        self.searches_messages = False
 
     def _MemoryAdd(self, request: messages.MemoryAdd) -> Reply:
         return messages.MemoriesStored(tuple(map(self._store, request.memories)))
@@ -86,10 +87,11 @@ class FakeMemories:
         return messages.ContextText("\n".join(each.text for each in self.memories.values()), tuple(self.memories), 1)
 
     def _SearchConfigure(self, request: search_settings.SearchConfigure) -> Reply:
+        self.searches_messages = bool(request.messages)
         return search_settings.SearchSettings(request.language or "english", True, True, bool(request.messages), False)
 
     def _SearchSettingsGet(self, request: search_settings.SearchSettingsGet) -> Reply:
-        return search_settings.SearchSettings("english", True, True, False, False)
+        return search_settings.SearchSettings("english", True, True, self.searches_messages, False)
 
     def _SpaceCreate(self, request: vector_spaces.SpaceCreate) -> Reply:
         self.spaces[request.name] = vector_spaces.Space(

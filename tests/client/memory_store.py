@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from client.memory_memories import FakeMemories
 from recollectd.protocol import errors, limits
-from recollectd.protocol.messages import connection, conversations, erasing, logs, state
+from recollectd.protocol.messages import connection, conversations, erasing, logs, state, vector_spaces
 from recollectd.protocol.messages import transactions as multi
 from recollectd.protocol.messages.fields import NIL, Kind, Message, Reply
 
@@ -29,6 +29,7 @@ class MemoryStore(FakeMemories):
         self.records: dict[tuple[tuple[str, ...], str], state.StateRecord] = {}
         self.items: dict[tuple[tuple[str, ...], str], list[logs.LogItem]] = {}
         self.messages: dict[tuple[tuple[str, ...], str], list[conversations.Message]] = {}
+        self.message_vectors: dict[tuple[str, int], tuple[str, dict[str, bytes]]] = {}
         self.revisions: dict[tuple[Kind, tuple[str, ...], str], int] = {}
 
     def execute(self, request: Message) -> Reply:
@@ -244,8 +245,42 @@ class MemoryStore(FakeMemories):
                     message_id, new.role, new.content, self.time, position, new.valid_at, new.metadata
                 )
             )
+            if new.vectors:
+                self.message_vectors[request.conversation_id, position] = message_id, new.vectors
             stored.append(conversations.MessageStored(message_id, new.role, self.time, position))
         return conversations.MessagesStored(request.conversation_id, tuple(stored))
+
+    def _ConversationVectors(self, request: conversations.ConversationVectors) -> Reply:
+        """Look at three messages at most."""
+        end = min(request.first + min(request.limit, 3), len(self._conversation(request)))
+        found = [
+            conversations.VectorsOfMessage(position, *told)
+            for (conversation_id, position), told in self.message_vectors.items()
+            if conversation_id == request.conversation_id and request.first <= position < end
+        ]
+        return conversations.MessageVectors(tuple(found), end)
+
+    def _SpaceLacking(self, request: vector_spaces.SpaceLacking) -> Reply:
+        """Tell two messages at most."""
+        lacking = [
+            vector_spaces.LackingMessage(conversation_id, 1, message.position, message.content)
+            for (namespace, conversation_id), messages in self.messages.items()
+            if namespace == request.namespace
+            for message in messages
+            if request.space not in self.message_vectors.get((conversation_id, message.position), ("", {}))[1]
+        ]
+        if request.counted:
+            return vector_spaces.LackingMessages((), b"", len(lacking))
+        return vector_spaces.LackingMessages(tuple(lacking[:2]), b"", len(lacking[:2]))
+
+    def _SpaceEmbedMessages(self, request: vector_spaces.SpaceEmbedMessages) -> Reply:
+        self.position += 1
+        for each in request.vectors:
+            place = each.conversation_id, each.position
+            message_id = self.messages[request.namespace, each.conversation_id][each.position].message_id
+            _, before = self.message_vectors.get(place, ("", {}))
+            self.message_vectors[place] = message_id, {**before, request.space: each.components}
+        return vector_spaces.Embedded((True,) * len(request.vectors))
 
     def _ConversationHistory(self, request: conversations.ConversationHistory) -> Reply:
         messages = self._conversation(request)

@@ -285,14 +285,17 @@ def call_all(driver: Driver) -> None:
         lambda: c.memories.list_page(),
         lambda: c.memories.history("m"),
         lambda: c.memories.search("x"),
-        lambda: c.memories.configure_search(language="german"),
+        lambda: c.memories.configure_search(language="german", messages=True),
         lambda: c.memories.search_settings(),
         lambda: c.memories.context("x", tokens=10),
+        lambda: c.conversations.create("d"),
+        lambda: c.conversations.append("d", "user", "y"),
         lambda: c.vector_spaces.reembed("s", lambda texts: [[1.0, 2.0] for _ in texts], alias="t"),
         lambda: c.memories.delete("m"),
         lambda: c.vector_spaces.drop("s"),
     ):
         do(call)
+    driver.all(lambda: c.conversations.iterate("d", vectors=True))
     for walk in (c.state.scan, c.logs.list, c.conversations.list, c.namespaces):
         driver.all(walk)
 

@@ -367,6 +367,7 @@ def test_what_arms_find_is_held_against_the_records() -> None:
         N,
         [memories.Memory("m", "zebras pianos", 1, 1, 1, 1, vectors={"one": vector})],
         {"c": [conversations.Message("i", "user", "copper", 10, 0), conversations.Message("j", "user", "x", 11, 1)]},
+        {("c", 1): {"one": vector, "gone": vector}},
         {"one": space, "now": alias},
         True,
     )
@@ -380,6 +381,8 @@ def test_what_arms_find_is_held_against_the_records() -> None:
         "copper among messages": {"c\x000": 2.0, "c\x001": 1.0},
         "vectors of one": {"m": math.sqrt(0.5)},
         "vectors of now": {"m": math.sqrt(0.5)},
+        "vectors of one among messages": {"c\x001": math.sqrt(0.5)},
+        "vectors of now among messages": {"c\x001": math.sqrt(0.5)},
     }
     assert not arms.check(held, right)
     for search, wrong in (
@@ -388,6 +391,9 @@ def test_what_arms_find_is_held_against_the_records() -> None:
         ("copper among messages", {"c\x000": 2.0}),
         ("vectors of one", {}),
         ("vectors of now", {"m": 0.5}),
+        ("vectors of one among messages", {}),
+        ("vectors of one among messages", {"c\x000": math.sqrt(0.5), "c\x001": math.sqrt(0.5)}),
+        ("vectors of now among messages", {"c\x001": 0.5}),
     ):
         assert len(arms.check(held, {**right, search: dict(wrong)})) == 1, search
         assert len(arms.differences(right, {**right, search: dict(wrong)})) == 1, search

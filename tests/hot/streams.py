@@ -111,9 +111,17 @@ _roles = st.sampled_from(("user", "assistant"))
 _metadata = st.one_of(st.none(), st.just(raw({"m": 1})))
 _message_ids = st.one_of(st.none(), st.sampled_from(("i", "j", "h")))
 
+_vectors = st.sampled_from((None, None, None, {}, {"s": b"\0\0\x80\x3f"}))
+
 _new_messages = st.lists(
     st.builds(
-        conversations.NewMessage, _roles, st.sampled_from(("c", "d" * 40, "é" * 3_000)), _message_ids, _maybe, _metadata
+        conversations.NewMessage,
+        _roles,
+        st.sampled_from(("c", "d" * 40, "é" * 3_000)),
+        _message_ids,
+        _maybe,
+        _metadata,
+        _vectors,
     ),
     min_size=1,
     max_size=9,

@@ -53,6 +53,9 @@ OTHERS: dict[str, Write] = {
     "an own message id": conversations.ConversationAppend(
         NAMESPACE, "chat", (conversations.NewMessage("user", "Hello", "own"),)
     ),
+    "vectors": conversations.ConversationAppend(
+        NAMESPACE, "chat", (conversations.NewMessage("user", "Hello", vectors={"mini": b"\0\0\x80\x3f"}),)
+    ),
     "a conversation that is not there": conversations.ConversationAppend(NAMESPACE, "gone", (MESSAGE,)),
     "a deletion": state.StateDelete(NAMESPACE, "k"),
 }

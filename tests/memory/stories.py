@@ -45,7 +45,7 @@ from recollectd.protocol.messages.vector_spaces import MemoryVector, SpaceDrop, 
 from recollectd.storage.keyspace import namespace_bytes
 
 SESSION: Final = START.to_bytes(8, "big") + b"sessions"
-REQUESTS: Final = 32
+REQUESTS: Final = 37
 POLICY: Final = HistoryPolicy(age_us=10 * SECOND)
 
 
@@ -81,7 +81,8 @@ def eventful() -> Store:
         store.sequence(request, Author("ada", SESSION, number, max(1, number - 3), number))
         store.apply()
         store.now += SECOND // 10
-    store.run(StripVectors())
+    while store.run(StripVectors()):
+        pass
     while store.run(Rebuild(Unconcerned())):
         pass
     store.run(Refresh([key_of("a"), key_of("p", kind=Kind.MEMORY)]))
@@ -126,6 +127,11 @@ def _requests() -> list[Any]:
         add(memory("It snows", "p")),
         MemoryReplace(NS, memory("It pours", "p")),
         SpaceEmbed(NS, "mini", (MemoryVector("p", 2, vector(1, 2)),)),
+        create("v"),
+        say("v", message("Ada said", vectors={"mini": vector(3, 4)}), "nothing"),
+        create("w"),
+        say("w", message("Ada hums", vectors={"mini": vector(3, 4)})),
+        ConversationDelete(NS, "w"),
         SpaceDrop(NS, "mini"),
         SearchConfigure(NS, "german", messages=True),
         batch(put("t", 3), put("t", 4, if_version=99), append("l", "x")),

@@ -24,6 +24,7 @@ from recollectd.memory.kind import Event
 from recollectd.memory.logs import events as logs
 from recollectd.memory.memories import events as memories
 from recollectd.memory.memories import heads
+from recollectd.memory.message_vectors import events as message_vectors
 from recollectd.memory.sessions import Sessions
 from recollectd.memory.settings import events as settings
 from recollectd.memory.settings import search as search_settings
@@ -57,7 +58,10 @@ MEMORY_BODY: Final = heads.MemoryBody(
     "Ada likes tea", "fact", raw({"n": 1}), 0.5, True, AT - 1, (52.5, 13.4), ("m-1",), "c"
 )
 SETTINGS: Final = search_settings.settings_key(NS)
-SEARCH_HEAD: Final = search_settings.SearchHead("german", False, False, True, 71, "memories", MEMORY, True, True)
+SEARCH_HEAD: Final = search_settings.SearchHead("german", False, False, True, 71, "memories", MEMORY, True, True, True)
+MESSAGE_VECTORS: Final = keyspace.message_vectors_key(CHAT)
+MESSAGE_VECTORS_HEAD: Final = message_vectors.MessageVectorsHead(3, 5, 12, 73, 72, 30)
+VECTORS: Final = raw({"mini": [3, b"\0\0\x80\x3f"]})
 SPACE_HEAD: Final = heads.SpaceHead(384, "cosine", "i8", "a model", AT, 70, 71, "other")
 
 EVENTS: Final[tuple[Event, ...]] = (
@@ -72,6 +76,11 @@ EVENTS: Final[tuple[Event, ...]] = (
     conversations.Created(CHAT, CHAT_HEAD),
     conversations.MessagesAppended(CHAT, CHAT_HEAD, 0, MESSAGES, (0,), AT // 1_000_000),
     conversations.ConversationDeleted(CHAT, 0, 2, 12, AT // 1_000_000, True, True),
+    message_vectors.MessageVectorsSet(MESSAGE_VECTORS, MESSAGE_VECTORS_HEAD, ((3, VECTORS), (4, VECTORS)), True),
+    message_vectors.MessageVectorsStripped(
+        MESSAGE_VECTORS, MESSAGE_VECTORS_HEAD, ((3, VECTORS), (4, message_vectors.NO_VECTORS))
+    ),
+    message_vectors.MessageVectorsDropped(MESSAGE_VECTORS, 3, 5),
     memories.MemoryWritten(MEMORY, MEMORY_HEAD, raw(["text"]), raw({"mini": [3, b"\0\0\x80\x3f"]}), AT + 4, 1),
     memories.MemoryRemoved(MEMORY, MEMORY_HEAD, True, AT + 4, 1),
     memories.MemoryHidden(MEMORY, MEMORY_HEAD),
@@ -118,6 +127,8 @@ def keys() -> dict[str, bytes]:
         "place in a conversation": keyspace.thread_row_key(keyspace.path(heads.thread_key(MEMORY, "c")), 4),
         "change": keyspace.change_key(77, MEMORY),
         "messages": keyspace.messages_key(CHAT, 3, 4),
+        "vectors of messages": keyspace.row_key(keyspace.path(MESSAGE_VECTORS), 4),
+        "noted vectors of messages": keyspace.noted_vectors_key(MESSAGE_VECTORS, 3, 4),
         "search settings": SETTINGS,
         "embedded": heads.embedded_key(MEMORY),
         "dropped space": heads.dropped_space_key(MEMORY, 70),
@@ -148,6 +159,7 @@ def rows() -> dict[str, bytes]:
         "conversation of memories": table.encode(heads.ThreadHead(5)),
         "memories of a text": table.encode(heads.TextHead(("m", "n"))),
         "space head": table.encode(SPACE_HEAD),
+        "head of vectors of messages": table.encode(MESSAGE_VECTORS_HEAD),
         "settings head": table.encode(settings.HistoryPolicy(3, 4)),
         "version": state.pack_version(state.VersionRow(AT, AT + 1, AT + 2, False, bytes(raw("value")))),
         "deletion": state.pack_version(state.VersionRow(AT, AT + 1, 0, True, b"")),
@@ -205,6 +217,7 @@ def test_golden_rows_decode(golden: dict[str, Any]) -> None:
     assert heads.decode_head(held["memory head"]) == MEMORY_HEAD
     assert heads.decode_body(held["memory"]) == MEMORY_BODY
     assert heads.decode_space(held["space head"]) == SPACE_HEAD
+    assert message_vectors.decode_head(held["head of vectors of messages"]) == MESSAGE_VECTORS_HEAD
     assert search_settings.decode_head(held["search settings"]) == SEARCH_HEAD
     assert heads.decode_dropped_space(held["dropped space"]) == heads.DroppedSpaceHead("mini", 70, MEMORY)
     assert heads.unpack_vectors(held["vectors"]) == {"mini": (3, b"\0\0\x80\x3f")}
@@ -229,13 +242,14 @@ def test_golden_keys_come_apart(golden: dict[str, Any]) -> None:
     assert keyspace.split_expiry_key(held["expiry"]) == (AT, KEY)
     assert keyspace.split_last_use_key(held["last use"]) == (AT // 1_000_000, "c")
     assert ids.split_fact_key(held["message id"]) == (CHAT, 12, "m-1")
+    assert keyspace.split_noted_vectors_key(held["noted vectors of messages"]) == (MESSAGE_VECTORS, 3, 4)
 
 
 def test_every_event_and_head_has_an_example_that_sets_every_field() -> None:
     """A field left at its default could be moved or dropped without its golden bytes saying so."""
     assert {type(event) for event in EVENTS} == {*commits.APPLY, SessionsForgotten}
     examples = (
-        *(STATE_HEAD, LOG_HEAD, CHAT_HEAD, MEMORY_HEAD, MEMORY_BODY, SPACE_HEAD),
+        *(STATE_HEAD, LOG_HEAD, CHAT_HEAD, MEMORY_HEAD, MEMORY_BODY, SPACE_HEAD, MESSAGE_VECTORS_HEAD),
         *(
             heads.ThreadHead(5),
             heads.TextHead(("m",)),
@@ -279,6 +293,9 @@ def test_tags_stay_as_they_are() -> None:
         32: "Created",
         33: "MessagesAppended",
         34: "ConversationDeleted",
+        48: "MessageVectorsSet",
+        49: "MessageVectorsStripped",
+        50: "MessageVectorsDropped",
         64: "SettingsChanged",
         65: "SearchConfigured",
         66: "SearchRebuilt",

@@ -12,6 +12,7 @@ from memory.followed import Followed
 from recollectd.protocol import errors
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.search_settings import SearchConfigure
+from recollectd.protocol.messages.vector_spaces import SpaceDrop
 from recollectd.storage.keyspace import namespace_bytes
 
 NAMES = [f"m{number}" for number in range(5)]
@@ -65,4 +66,26 @@ def test_what_a_change_of_settings_makes_out_of_date_is_named_at_once(tmp_path: 
         followed.search(text="Haus")
     followed.reopen()
     assert followed.views.pending() == namespace_bytes(NS)
+    followed.views.close()
+
+
+@pytest.mark.parametrize("how", ["whole", "damaged"])
+def test_a_space_made_again_since_the_vectors_were_written_is_the_new_one(tmp_path: Path, how: str) -> None:
+    """Keywords are further behind, so commits are told again that the vector view knows: by what is there now."""
+    followed = Followed(tmp_path)
+    followed.store.write(space("mini"))
+    followed.store.write(add(*(memory("tea", f"{n}", vectors={"mini": vector(1.0, 0.5)}) for n in range(300))))
+    followed.follow()
+    followed.views.vectors.checkpoint()
+    followed.write(SpaceDrop(NS, "mini"), space("mini"), add(memory("tea", "new", vectors={"mini": vector(0.5, 1.0)})))
+    assert followed.views.keywords.durable_seq < followed.views.vectors.durable_seq
+    followed.views.close()
+    if how == "damaged":
+        (dump,) = (tmp_path / "vectors" / "dumps").iterdir()
+        dump.write_bytes(dump.read_bytes()[:-1] + b"?")
+    followed.views = followed.open()
+    for _ in range(2):
+        assert followed.search(vectors={"mini": vector(1.0, 0.5)}) == {"new"}
+        assert followed.views.vectors.count(namespace_bytes(NS), "mini") == 1
+        followed.reopen()
     followed.views.close()

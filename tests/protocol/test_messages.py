@@ -38,7 +38,7 @@ def test_a_newer_daemon_may_append_fields(message: fields.Reply) -> None:
 
 
 def test_structures_may_grow_as_well() -> None:
-    request = table.decode_request(pack([49, ["a"], "c", [["user", "x", None, None, None, "new"]]]))
+    request = table.decode_request(pack([49, ["a"], "c", [["user", "x", None, None, None, None, "new"]]]))
     assert request == conversations.ConversationAppend(("a",), "c", (conversations.NewMessage("user", "x"),))
 
 

@@ -163,7 +163,7 @@ def test_both_are_one_ranking(client: Client) -> None:
     assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
     with pytest.raises(errors.InvalidArgument):
         client.memories.search("piano", among="all")  # type: ignore[arg-type]
-    with pytest.raises(errors.InvalidArgument):
+    with pytest.raises(errors.NotFound):
         client.memories.search("piano", among="messages", mode="vector", vectors={"s": [1]})
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from recollectd.client import Client, NewMemory
+from recollectd.client import Client, NewMemory, NewMessage
 from recollectd.protocol import errors
 from recollectd.testing import Daemon
 from support.waiting import until
@@ -132,3 +132,75 @@ def test_a_client_killed_in_the_middle_is_followed_by_another(daemon: Daemon) ->
         assert client.vector_spaces.reembed("v2", embed, alias="now") == COUNT - 64
         check(client, {f"m{n:04}" for n in range(COUNT)})
         assert json.dumps([each.alias_of for each in client.vector_spaces.list() if each.name == "now"]) == '["v2"]'
+
+
+def test_messages_that_are_searched_move_with_the_memories(daemon: Daemon) -> None:
+    batches: list[list[str]] = []
+    told: list[tuple[int, int]] = []
+    more = iter(["message 900", "message 901"])
+
+    def killing(texts: list[str]) -> list[list[float]]:
+        batches.append(texts)
+        if len(batches) in (9, 11):
+            daemon.kill()
+        return embed(texts)
+
+    with daemon.client() as client, daemon.client() as other:
+        client.memories.configure_search(messages=True)
+        for name in ("a", "b"):
+            client.conversations.create(name)
+            new = [NewMessage("user", f"message {n}", vectors={"now": [1.0, n + 1.0]}) for n in range(100)]
+            client.conversations.append_many(name, new)
+        client.conversations.append("b", "user", "message 200")
+    for _ in range(2):
+        with daemon.client() as client, pytest.raises(errors.RecollectdError):
+            client.with_options(timeout=0.1).vector_spaces.reembed("v2", killing, alias="now")
+        daemon.start()
+    with daemon.client() as client, daemon.client() as other:
+        assert client.memories.count(lacking="v2") == 0
+
+        def embed_and_say(texts: list[str]) -> list[list[float]]:
+            new = next(more, None)
+            if new is not None:
+                other.conversations.append("a", "assistant", new)
+            return embed(texts)
+
+        left = 201 - 64
+        done = client.vector_spaces.reembed(
+            "v2", embed_and_say, alias="now", progress=lambda *so_far: told.append(so_far)
+        )
+        assert done == left + 2
+        assert told[0] == (0, left)
+        assert told[-1] == (left + 2, left + 2)
+        messages = {
+            (name, each.content): each.vectors
+            for name in ("a", "b")
+            for each in client.conversations.iterate(name, vectors=True)
+        }
+        assert len(messages) == 203
+        assert all(
+            vectors is not None and vectors["v2"] == embed([content])[0] for (_, content), vectors in messages.items()
+        )
+        hits = client.memories.search(vectors={"now": [1, 2, 3]}, limit=1_000, exact=True, among="messages").hits
+        assert {(hit.memory.conversation_id, hit.memory.text) for hit in hits} == set(messages)
+        assert client.vector_spaces.drop("v1") is True
+        assert client.vector_spaces.reembed("v2", embed) == 0
+
+
+def test_an_alias_is_not_switched_while_a_message_lacks_its_vector(daemon: Daemon) -> None:
+    with daemon.client() as client, daemon.client() as other:
+        client.conversations.create("c")
+        said = iter(range(3))
+
+        def embed_and_say(texts: list[str]) -> list[list[float]]:
+            assert len(in_space(other, "now", 1, 2)) == COUNT
+            number = next(said, None)
+            if number == 0:
+                other.memories.configure_search(messages=True)
+            if number is not None:
+                other.conversations.append("c", "user", f"message {number}")
+            return embed(texts)
+
+        assert client.vector_spaces.reembed("v2", embed_and_say, alias="now") == COUNT + 3
+        hits = client.memories.search(vectors={"now": [1, 2, 3]}, limit=10, among="messages").hits
+        assert {hit.memory.text for hit in hits} == {"message 0", "message 1", "message 2"}

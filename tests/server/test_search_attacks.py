@@ -140,7 +140,7 @@ def test_queries_of_any_length_and_signs_are_answered(client: Client, text: str)
         ({"text": "x", "filter": "(" * 100 + "pinned == true" + ")" * 100}, "filter"),
         ({"text": "x", "filter": 'created_at > "2026-13-45"'}, "filter"),
         ({"text": "x", "filter": "\0"}, "filter"),
-        ({"text": "x", "mode": "vector", "vectors": {SPACE: [1.0]}, "among": "messages"}, "text"),
+        ({"text": "x", "mode": "vector", "vectors": {SPACE: [1.0]}, "among": "messages"}, "among"),
         ({"text": "x", "mode": "vector", "vectors": {SPACE: [1.0]}, "among": "both"}, "among"),
         ({"vectors": {SPACE: [1.0]}, "among": "both"}, "among"),
         ({"text": "x", "limit": 0}, "limit"),
@@ -251,12 +251,22 @@ def test_pages_of_messages_are_the_whole_in_order(client: Client) -> None:
     client.memories.configure_search(messages=True)
     for number in range(20):
         client.conversations.create(f"chat{number}")
-        said = [NewMessage("user", " ".join(rng.choices(WORDS, k=rng.randint(1, 6)))) for _ in range(40)]
+        said = [
+            NewMessage(
+                "user",
+                " ".join(rng.choices(WORDS, k=rng.randint(1, 6))),
+                vectors={SPACE: [rng.gauss(0, 1) for _ in range(DIMENSIONS)]},
+            )
+            for _ in range(40)
+        ]
         client.conversations.append_many(f"chat{number}", said)
     asked: list[dict[str, Any]] = [
         {"text": "alpha beta", "among": "messages"},
         {"text": "alpha beta", "among": "both"},
         {"text": "alpha", "among": "both", "vectors": {SPACE: [1, 2, 3, 4]}, "diversity": 0.5},
+        {"vectors": {SPACE: [1, 2, 3, 4]}, "among": "messages", **ARM_ALONE},
+        {"vectors": {SPACE: [1, 2, 3, 4]}, "among": "both"},
+        {"text": "alpha", "among": "messages", "vectors": {SPACE: [1, 2, 3, 4]}},
     ]
     for search in asked:
         whole = client.memories.search(limit=1_000, **search).hits

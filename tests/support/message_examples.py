@@ -40,10 +40,10 @@ PUT: Final = state.StatePut(NAMESPACE, "profile", VALUE, 3_600_000_000, True, 4,
 STORED: Final = state.StateStored(5, AT, LATER, LATER + 1)
 RECORD: Final = state.StateRecord("profile", VALUE, 5, AT, LATER, LATER + 1, 77)
 LOG_INFO: Final = logs.LogInfo("events", 2, 9, AT, LATER, 78)
-MESSAGE_NEW: Final = conversations.NewMessage("user", "Hello", "m-1", AT, METADATA)
 CONVERSATION_INFO: Final = conversations.ConversationInfo("chat-1", AT, LATER, 2, METADATA, 79)
 ERROR: Final = connection.ErrorReply(202, "the record is at version 5, not 4", "if_version", 250, "e-17")
 VECTOR: Final = b"\x00\x00\x80\x3f\x00\x00\x00\xc0"
+MESSAGE_NEW: Final = conversations.NewMessage("user", "Hello", "m-1", AT, METADATA, {"mini": VECTOR})
 FILTER: Final = 'kind == "fact" and metadata.session >= 3'
 MEMORY_NEW: Final = memories.NewMemory(
     "Ada likes tea",
@@ -147,6 +147,7 @@ REQUESTS: Final[tuple[fields.Message, ...]] = (
     conversations.ConversationList(NAMESPACE, 5, b"cursor"),
     conversations.ConversationHead(NAMESPACE, "chat-1"),
     conversations.ConversationDelete(NAMESPACE, "chat-1"),
+    conversations.ConversationVectors(NAMESPACE, "chat-1", 3, 50),
     memories.MemoryAdd(NAMESPACE, (MEMORY_NEW, memories.NewMemory("Grüße")), True),
     memories.MemoryReplace(NAMESPACE, MEMORY_NEW, 3, True),
     memories.MemoryGet(NAMESPACE, ("fact-1", "fact-2"), True),
@@ -165,7 +166,9 @@ REQUESTS: Final[tuple[fields.Message, ...]] = (
     vector_spaces.SpaceDrop(NAMESPACE, "mini"),
     vector_spaces.SpaceAlias(NAMESPACE, "current", "mini"),
     vector_spaces.SpaceEmbed(NAMESPACE, "mini", (vector_spaces.MemoryVector("fact-1", 1, VECTOR),)),
-    vector_spaces.SpaceSwitch(NAMESPACE, "current", "mini", 70),
+    vector_spaces.SpaceSwitch(NAMESPACE, "current", "mini", 70, True),
+    vector_spaces.SpaceEmbedMessages(NAMESPACE, "mini", (vector_spaces.MessageVector("chat-1", 70, 3, VECTOR),)),
+    vector_spaces.SpaceLacking(NAMESPACE, "mini", 50, b"cursor", 70, True),
     erasing.Erase(False),
     transactions.Transaction((RECORD_GUARD, RANGE_GUARD), (PUT, logs.LogDelete(NAMESPACE, "events"))),
     transactions.Batch((state.StateDelete(NAMESPACE, "profile"), conversations.ConversationCreate(NAMESPACE))),
@@ -210,6 +213,7 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
     ),
     CONVERSATION_INFO,
     conversations.ConversationPage((CONVERSATION_INFO,), b"cursor"),
+    conversations.MessageVectors((conversations.VectorsOfMessage(3, "m-1", {"mini": VECTOR}),), 4),
     memories.MemoriesStored((memories.MemoryStored("fact-1", 5, AT, LATER, True),)),
     memories.Memories((MEMORY, None)),
     memories.MemoryMarked(5, AT, LATER),
@@ -237,6 +241,7 @@ REPLIES: Final[tuple[fields.Reply, ...]] = (
     search_settings.SearchSettings("german", False, False, True, True, True),
     vector_spaces.Embedded((True, False)),
     vector_spaces.Switched(True),
+    vector_spaces.LackingMessages((vector_spaces.LackingMessage("chat-1", 70, 3, "Hello"),), b"cursor", 1),
     vector_spaces.Spaces((vector_spaces.Space("mini", 2, "dot", "f32", "a model", AT, "other"),)),
     erasing.ErasureState(70, 69, True, "no space left on the device"),
     transactions.Results((STORED, connection.Deleted(1), ERROR)),

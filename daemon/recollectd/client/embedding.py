@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 
 from recollectd.client.arguments import as_many, awaits, name, whole
 from recollectd.client.calls import Call, Steps
-from recollectd.client.results import NewMemory
+from recollectd.client.results import NewMemory, NewMessage
 from recollectd.client.vectors import Vector, packed_vector
 from recollectd.protocol import errors, limits
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from recollectd.protocol.messages.fields import Message
 
 T = TypeVar("T")
+New = TypeVar("New", NewMemory, NewMessage)
 
 Embedder: TypeAlias = Callable[[list[str]], Iterable[Any] | Awaitable[Iterable[Any]]]
 """Makes a vector of each text. The asyncio client also takes a coroutine function."""
@@ -36,12 +37,14 @@ SPACE_DEFAULT = "default"
 class Embedding(Struct, frozen=True):
     """An embedder and the vector space that its vectors belong to, which must be created before.
 
-    batch: how many texts it is given at most at once.
+    batch: how many texts it is given at most at once; messages: those appended to conversations are embedded, too, and
+    so is the text of searches among messages alone.
     """
 
     embedder: Embedder
     space: str = SPACE_DEFAULT
     batch: int = 64
+    messages: bool = False
 
 
 def as_embedding(given: Embedder | Embedding | None) -> Embedding | None:
@@ -113,21 +116,25 @@ def embedded_first(
     return Call(cast("Message", wanted), then) if apart else then(embed(wanted))
 
 
-def lacking_texts(embedding: Embedding | None, memories: Sequence[NewMemory]) -> list[str]:
-    """Return the texts of memories for which no vector was told in the embedder's space."""
-    return [] if embedding is None else [each.text for each in memories if embedding.space not in (each.vectors or {})]
+def lacking_texts(embedding: Embedding | None, given: Sequence[New]) -> list[str]:
+    """Return the texts of memories or messages for which no vector was told in the embedder's space."""
+    return (
+        [] if embedding is None else [_text_of(each) for each in given if embedding.space not in (each.vectors or {})]
+    )
 
 
-def with_vectors(
-    embedding: Embedding | None, memories: Sequence[NewMemory], made: Sequence[Vector]
-) -> Sequence[NewMemory]:
-    """Return memories with the vectors made of `lacking_texts`."""
+def _text_of(new: NewMemory | NewMessage) -> str:
+    return new.content if isinstance(new, NewMessage) else new.text
+
+
+def with_vectors(embedding: Embedding | None, given: Sequence[New], made: Sequence[Vector]) -> Sequence[New]:
+    """Return memories or messages with the vectors made of `lacking_texts`."""
     if embedding is None:
-        return memories
+        return given
     left = iter(made)
     return [
         structs.replace(each, vectors={**(each.vectors or {}), embedding.space: packed_vector(next(left), "embedder")})
         if embedding.space not in (each.vectors or {})
         else each
-        for each in memories
+        for each in given
     ]

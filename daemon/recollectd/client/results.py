@@ -138,6 +138,7 @@ class NewMessage(Struct, frozen=True):
     message_id: str | None = None
     valid_at: Moment | None = None
     metadata: dict[str, Any] | None = None
+    vectors: dict[str, Any] | None = None
 
 
 class StoredMessage(Struct, frozen=True, omit_defaults=True):
@@ -151,7 +152,10 @@ class StoredMessage(Struct, frozen=True, omit_defaults=True):
 
 
 class Message(Struct, frozen=True, omit_defaults=True):
-    """A message of a conversation; `timestamp` is when it was stored, `valid_at` when it was true, if given."""
+    """A message of a conversation; `timestamp` is when it was stored, `valid_at` when it was true, if given.
+
+    vectors: by space, where they were asked for and there are any.
+    """
 
     message_id: str
     role: str
@@ -159,6 +163,7 @@ class Message(Struct, frozen=True, omit_defaults=True):
     timestamp: str
     valid_at: str | None = None
     metadata: dict[str, Any] | None = None
+    vectors: dict[str, list[float]] | None = None
 
 
 class History(Struct, frozen=True):

@@ -11,11 +11,15 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
-from recollectd.memory import conversations, logs, memories, settings, state
+from recollectd.memory import conversations, logs, memories, message_vectors, settings, state
 from recollectd.memory.kind import Apply, Description, Event, Follow, KindSpec
 from recollectd.protocol import table
 
-KINDS: Final[tuple[KindSpec, ...]] = (state.KIND, logs.KIND, conversations.KIND, *memories.KINDS, *settings.KINDS)
+KINDS: Final[tuple[KindSpec, ...]] = (
+    *(state.KIND, logs.KIND, conversations.KIND, message_vectors.KIND),
+    *memories.KINDS,
+    *settings.KINDS,
+)
 
 
 class SessionsForgotten(Event, frozen=True, tag=80):

@@ -8,13 +8,14 @@
     META      name                         what the name says; ROWS lists them
     HEADS     record key                   the record's head (msgpack array, declared by its kind)
     VALUES    path, version u64            one version of a state record or a memory
-    ENTRIES   path, position u64           one item of a log, one message of a conversation, a memory's vectors (0)
+    ENTRIES   path, position u64           one item of a log, one message of a conversation, a memory's vectors (0),
+                                           a message's vectors (kind 9; else the path of its conversation)
     INDEX     0x81, time u64, record key   expiry: nothing
               0x82, namespace, ~second u64, conversation id    conversations by last use: nothing
               0x83, path, incarnation u64, message id          position u64, stored_at u64
               0x84, session id             what a session remembers
               0x85, path, position u64     memory id: the memory at this place of a conversation
-              0x86, seq u64, record key    a commit changed this memory or vector space: nothing
+              0x86, seq u64, record key    a commit changed this memory or vector space, or what a mark says: nothing
 
 Integers in keys are big-endian so that their order is the order of the bytes; in values they are little-endian. The
 escape cannot be confused with the end of a path: what follows the end is a u64 below 2^63, never 0xFF.
@@ -67,7 +68,9 @@ INDEX_SESSION: Final = b"\x84"
 INDEX_THREAD: Final = b"\x85"
 INDEX_CHANGE: Final = b"\x86"
 
-MESSAGES_MARK: Final = b"\x83"  # no label of a namespace is so long: apart from record keys and from namespaces
+# No label of a namespace is so long as these: they are apart from record keys and from namespaces.
+MESSAGES_MARK: Final = b"\x83"
+MESSAGE_VECTORS_MARK: Final = b"\x89"
 
 _U64: Final = struct.Struct(">Q")
 _U64_LITTLE: Final = struct.Struct("<Q")
@@ -241,6 +244,23 @@ def split_messages_key(noted: bytes) -> tuple[bytes, int, int]:
     first: int = _U64.unpack(noted[-16:-8])[0]
     to: int = _U64.unpack(noted[-8:])[0]
     return bytes((Kind.CONVERSATION,)) + noted[1:-16], first, to
+
+
+def message_vectors_key(key: bytes) -> bytes:
+    """Return the record key of the vectors of a conversation's messages, from that of the conversation."""
+    return bytes((Kind.MESSAGE_VECTORS,)) + key[1:]
+
+
+def noted_vectors_key(key: bytes, first: int, to: int) -> bytes:
+    """Return what stands in a change row for the vectors of messages first ... to - 1, from their record key."""
+    return MESSAGE_VECTORS_MARK + key[1:] + _U64.pack(first) + _U64.pack(to)
+
+
+def split_noted_vectors_key(noted: bytes) -> tuple[bytes, int, int]:
+    """Return the record key of the vectors of a conversation's messages, and which messages are meant."""
+    first: int = _U64.unpack(noted[-16:-8])[0]
+    to: int = _U64.unpack(noted[-8:])[0]
+    return bytes((Kind.MESSAGE_VECTORS,)) + noted[1:-16], first, to
 
 
 def split_change_key(key: bytes) -> tuple[int, bytes]:

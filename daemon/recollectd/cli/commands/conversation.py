@@ -12,7 +12,7 @@ from recollectd.cli.exits import ExitCode
 from recollectd.cli.failures import report
 from recollectd.cli.inputs import time
 from recollectd.cli.output import count, one_line, print_json, print_table
-from recollectd.cli.values import metadata, read_text
+from recollectd.cli.values import metadata, read_text, vectors
 
 if TYPE_CHECKING:
     from recollectd.client import Client
@@ -45,12 +45,21 @@ def create(client: Client, conversation_id: str | None, metadata: dict[str, Any]
 @click.option("--message-id", help="An id of your own; one that is known is refused.")
 @click.option("--valid-at", type=time, metavar="TIME", help="When it was said, if that is not now.")
 @click.option("--metadata", type=metadata, metavar="JSON", help="An object to keep with it.")
+@click.option("--vector", multiple=True, metavar="SPACE=JSON", help="A vector; may be repeated.")
 @with_json
 @with_namespace
 @with_client
-def append(client: Client, conversation_id: str, role: str, content: str, as_json: bool, **more: Any) -> None:
+def append(
+    client: Client,
+    conversation_id: str,
+    role: str,
+    content: str,
+    vector: tuple[str, ...],
+    as_json: bool,
+    **more: Any,
+) -> None:
     """Append a message; CONTENT - reads it from standard input."""
-    stored = client.conversations.append(conversation_id, role, read_text(content), **more)
+    stored = client.conversations.append(conversation_id, role, read_text(content), vectors=vectors(vector), **more)
     if as_json:
         print_json(stored)
     else:

@@ -212,8 +212,8 @@ def export_command(
     when it is whole. An export is no snapshot: what changes meanwhile is in it as it was when its turn came.
 
     --vectors needs numpy. FILE.npz has two arrays for each vector space: NAMESPACE/SPACE/vectors, float32, and
-    NAMESPACE/SPACE/memory_ids. The rows are put aside on the disk first, so it needs twice the room while it is
-    written, and little memory. Import both files together.
+    NAMESPACE/SPACE/memory_ids; and message_vectors and message_ids where messages have some. The rows are put aside on
+    the disk first, so it needs twice the room while it is written, and little memory. Import both files together.
     """
     began = time.monotonic()
     mapping = lines.mapping(client, file.name)

@@ -1,4 +1,4 @@
-"""recollectd vector-space: vector spaces of memories, and moving memories into another one."""
+"""recollectd vector-space: vector spaces, and moving memories and messages into another one."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def drop(client: Client, name: str, as_json: bool) -> None:
 @click.option(
     "--command", metavar="COMMAND", help="A program: JSON texts, a line each, to JSON vectors; run for each batch."
 )
-@click.option("--alias", help="Let this name stand for SPACE once no memory lacks a vector there.")
+@click.option("--alias", help="Let this name stand for SPACE once nothing lacks a vector there.")
 @click.option(
     "--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Texts embedded at once, at most."
 )
@@ -128,11 +128,14 @@ def reembed(
     batch: int,
     as_json: bool,
 ) -> None:
-    """Embed the text of every memory that has no vector in SPACE; broken off, it goes on where it was."""
+    """Embed the text of every memory, and of every message that is searched, without a vector in SPACE.
+
+    Broken off, it goes on where it was.
+    """
     if (embedder is None) is (command is None):
         raise click.UsageError("Give --embedder or --command.")
     embed = _imported(embedder) if embedder is not None else _program(command or "")
-    total = client.memories.count(hidden=True, lacking=space)
+    total = client.vector_spaces.lacking(space)
     with progress_bar("embedding", total) as bar:
         embedded = client.vector_spaces.reembed(
             space, embed, alias=alias, batch=batch, progress=lambda done, _: bar.reach(done)

@@ -25,7 +25,7 @@ from recollectd.cli.transfer.lines import (
     StateLine,
     write_line,
 )
-from recollectd.cli.transfer.separate_vectors import space_blocks, taken_out
+from recollectd.cli.transfer.separate_vectors import messages_taken_out, space_blocks, taken_out
 
 if TYPE_CHECKING:
     from recollectd.client import Client
@@ -46,7 +46,8 @@ class Place(Struct, frozen=True):
     """How far an export is: before the record or page named.
 
     kind: of KINDS. cursor: of a scan of states. id and position: a log's; created_at and id: a conversation's;
-    conversation_id, position and id: those of the last memory told.
+    conversation_id, position and id: those of the last memory told. spaces: whether the namespace's vector spaces and
+    settings of search are told: they come before what has vectors.
     """
 
     namespace: Labels = ()
@@ -56,6 +57,7 @@ class Place(Struct, frozen=True):
     id: str = ""
     position: int = 0
     conversation_id: str = ""
+    spaces: bool = False
 
 
 class Page(NamedTuple):
@@ -92,13 +94,18 @@ def export_pages(
             continue
         start = at if namespace == at.namespace else Place()
         view = client.with_namespace(*namespace)
+        told = start.spaces
         for kind in KINDS[KINDS.index(start.kind) :]:
-            if kind in kinds:
-                from_here = start if kind == start.kind else Place()
-                if kind == MEMORY:
-                    yield from _memories(view, namespace, from_here, vectors_aside)
-                else:
-                    yield from _WALKS[kind](view, namespace, from_here)
+            if kind not in kinds:
+                continue
+            from_here = start if kind == start.kind else Place()
+            if kind in WITH_VECTORS:
+                if not (told or from_here.id):
+                    yield from _spaces(view, namespace, vectors_aside)
+                    told = True
+                yield from WITH_VECTORS[kind](view, namespace, from_here, vectors_aside)
+            else:
+                yield from _WALKS[kind](view, namespace, from_here)
 
 
 def _beginning() -> ExportLine:
@@ -153,7 +160,16 @@ def _logs(client: Client, namespace: Labels, start: Place) -> Iterator[Page]:
             yield Page(b"".join(map(write_line, lines)), len(lines), place)
 
 
-def _conversations(client: Client, namespace: Labels, start: Place) -> Iterator[Page]:
+def _spaces(client: Client, namespace: Labels, vectors_aside: bool) -> Iterator[Page]:
+    spaces, settings = space_lines(client, namespace), settings_lines(client, namespace)
+    if spaces or settings:
+        aside = space_blocks(spaces) if vectors_aside else b""
+        text = b"".join((*map(write_line, settings), *map(write_line, spaces)))
+        yield Page(text, len(settings) + len(spaces), None, aside)
+
+
+def _conversations(client: Client, namespace: Labels, start: Place, vectors_aside: bool) -> Iterator[Page]:
+    vectors = bool(client.vector_spaces.list())
     for created_at, conversation_id in conversations_in_order(client, _creation):
         if (created_at, conversation_id) < (start.created_at, start.id):
             continue
@@ -168,25 +184,31 @@ def _conversations(client: Client, namespace: Labels, start: Place) -> Iterator[
             total_messages=info.total_messages,
             metadata=info.metadata,
         )
-        pending, records = [write_line(begin)], 1
-        for message in client.conversations.iterate(conversation_id):
-            if len(pending) >= PAGE_RECORDS:
-                yield Page(b"".join(pending), records, None)
-                pending, records = [], 0
-            pending.append(write_line(message_line(namespace, conversation_id, message)))
-            records += 1
-        behind = Place(namespace=namespace, kind=CONVERSATION, created_at=created_at, id=conversation_id + "\0")
-        yield Page(b"".join(pending), records, behind)
+        text, pending = write_line(begin), list[MessageLine]()
+        records = 1
+        for message in client.conversations.iterate(conversation_id, vectors=vectors):
+            if len(pending) + records > PAGE_RECORDS:
+                yield _page_of_messages(text, records, pending, None, vectors_aside)
+                text, pending, records = b"", [], 0
+            pending.append(message_line(namespace, conversation_id, message))
+        behind = Place(
+            namespace=namespace, kind=CONVERSATION, created_at=created_at, id=conversation_id + "\0", spaces=True
+        )
+        yield _page_of_messages(text, records, pending, behind, vectors_aside)
+
+
+def _page_of_messages(
+    text: bytes, records: int, messages: Sequence[MessageLine], place: Place | None, vectors_aside: bool
+) -> Page:
+    """Return a page of messages behind a text of some records."""
+    aside = b""
+    if vectors_aside:
+        messages, aside = messages_taken_out(messages)
+    return Page(text + b"".join(map(write_line, messages)), records + len(messages), place, aside)
 
 
 def _memories(client: Client, namespace: Labels, start: Place, vectors_aside: bool) -> Iterator[Page]:
     behind = (start.conversation_id, start.position, start.id) if start.id else None
-    if behind is None:
-        spaces, settings = space_lines(client, namespace), settings_lines(client, namespace)
-        if spaces or settings:
-            aside = space_blocks(spaces) if vectors_aside else b""
-            text = b"".join((*map(write_line, settings), *map(write_line, spaces)))
-            yield Page(text, len(settings) + len(spaces), None, aside)
     for lines, (conversation_id, position, memory_id) in memory_pages(client, namespace, behind):
         aside = b""
         if vectors_aside:
@@ -208,6 +230,7 @@ def message_line(namespace: Labels | None, conversation_id: str, message: Messag
         timestamp=message.timestamp,
         valid_at=message.valid_at,
         metadata=message.metadata,
+        vectors=message.vectors or None,
     )
 
 
@@ -236,4 +259,5 @@ def _creation(info: ConversationInfo) -> tuple[str, str]:
     return info.created_at, info.conversation_id
 
 
-_WALKS: Final = {STATE: _states, LOG: _logs, CONVERSATION: _conversations}
+_WALKS: Final = {STATE: _states, LOG: _logs}
+WITH_VECTORS: Final = {CONVERSATION: _conversations, MEMORY: _memories}

@@ -1,4 +1,4 @@
-"""Vectors of an .npz file back into the lines of their memories.
+"""Vectors of an .npz file back into the lines of their memories and messages.
 
 All of the file is looked at before the first line is stored: its checksums, the arrays' shapes, every number. Rows stay
 on the disk, mapped; an array of a compressed file is held in memory, as the ids of all rows are. Nothing is unpickled.
@@ -22,11 +22,12 @@ from numpy.lib import format as npy
 
 from recollectd.cli.transfer import separate_vectors as separate
 from recollectd.cli.transfer.failures import DataError, VectorsError
-from recollectd.cli.transfer.lines import Labels, MemoryLine, RecordLine, VectorSpaceLine
+from recollectd.cli.transfer.lines import Labels, MemoryLine, MessageLine, RecordLine, VectorSpaceLine
 
 Array: TypeAlias = npt.NDArray[Any]
 Dimensions: TypeAlias = Callable[[Labels], Mapping[str, int]]
 
+_VECTORS_OF: Final = {ids: what for what, ids in separate.IDS_OF.items()}
 CHECKED_BYTES: Final = 4 << 20
 ENTRY_HEADER_BYTES: Final = 30
 SUFFIX: Final = ".npy"
@@ -39,7 +40,7 @@ class Rows:
     def __init__(self, name: str, vectors: Array, ids: list[str]) -> None:
         self.name = name
         self.vectors = vectors
-        self.row_by_id = {memory_id: row for row, memory_id in enumerate(ids)}
+        self.row_by_id = {each: row for row, each in enumerate(ids)}
         self.taken = bytearray(len(ids))
 
     @property
@@ -49,7 +50,7 @@ class Rows:
 
 
 class VectorsIn:
-    """A file of vectors, joined with lines by namespace, space and memory_id.
+    """A file of vectors, joined with lines by namespace, space and id.
 
     own: the namespace of lines and arrays that name none. dimensions: those of the vector spaces of a namespace that
     are there already. Raises VectorsError naming file and array.
@@ -64,22 +65,25 @@ class VectorsIn:
                     self._rows = self._read(archive, file)
             except DAMAGE as error:
                 raise VectorsError(f"{path} is damaged, or no .npz file: {error}") from None
-        self._dimensions = {namespace: dict(dimensions(namespace)) for namespace in self._rows}
-        for namespace, spaces in self._rows.items():
+        self._dimensions = {namespace: dict(dimensions(namespace)) for namespace, _ in self._rows}
+        for (namespace, _), spaces in self._rows.items():
             for space, rows in spaces.items():
                 self._check_dimensions(rows, self._dimensions[namespace].get(space))
 
     def join(self, number: int, line: RecordLine) -> RecordLine:
-        """Return a memory's line with its rows, another line as it is. Raises DataError for what does not fit."""
+        """Return a line with its rows, one that has none as it is. Raises DataError for what does not fit."""
         namespace = self._own if line.namespace is None else line.namespace
-        spaces = self._rows.get(namespace, {})
         if isinstance(line, VectorSpaceLine):
             self._know(number, namespace, line)
-        if not isinstance(line, MemoryLine):
+        if isinstance(line, MemoryLine):
+            what, name = separate.VECTORS, line.memory_id
+        elif isinstance(line, MessageLine):
+            what, name = separate.MESSAGE_VECTORS, separate.message_name(line)
+        else:
             return line
         vectors: dict[str, Any] = dict(line.vectors or {})
-        for space, rows in spaces.items():
-            row = rows.row_by_id.get(line.memory_id)
+        for space, rows in self._rows.get((namespace, what), {}).items():
+            row = rows.row_by_id.get(name)
             if row is None:
                 continue
             where = f"{self._path}: {rows.name}"
@@ -93,51 +97,53 @@ class VectorsIn:
 
     def check_all_taken(self) -> None:
         """Raise VectorsError when a row belongs to no line that came by."""
-        for spaces in self._rows.values():
+        for (_, what), spaces in self._rows.items():
             for rows in spaces.values():
                 row = rows.taken.find(0)
                 if row >= 0:
-                    memory_id = next(each for each, at in rows.row_by_id.items() if at == row)
+                    name = next(each for each, at in rows.row_by_id.items() if at == row)
+                    record = "memory" if what == separate.VECTORS else "message"
                     raise VectorsError(
-                        f"{self._path}: {rows.name}: row {row} is of memory {memory_id!r}, which no line is of "
+                        f"{self._path}: {rows.name}: row {row} is of {record} {name!r}, which no line is of "
                         f"({rows.taken.count(0)} such rows)",
                         stored=True,
                     )
 
     def _know(self, number: int, namespace: Labels, line: VectorSpaceLine) -> None:
-        if namespace not in self._rows:
+        if namespace not in self._dimensions:
             return
         self._dimensions[namespace].setdefault(line.name, line.dimensions)
-        rows = self._rows[namespace].get(line.name)
-        if rows is not None:
-            try:
-                self._check_dimensions(rows, self._dimensions[namespace][line.name])
-            except VectorsError as error:
-                raise DataError(number, str(error)) from None
+        for what in separate.IDS_OF:
+            rows = self._rows.get((namespace, what), {}).get(line.name)
+            if rows is not None:
+                try:
+                    self._check_dimensions(rows, self._dimensions[namespace][line.name])
+                except VectorsError as error:
+                    raise DataError(number, str(error)) from None
 
     def _check_dimensions(self, rows: Rows, dimensions: int | None) -> None:
         if dimensions is not None and rows.dimensions != dimensions:
             message = f"{self._path}: {rows.name}: rows have {rows.dimensions} numbers; the space has {dimensions}"
             raise VectorsError(message)
 
-    def _read(self, archive: ZipFile, file: IO[bytes]) -> dict[Labels, dict[str, Rows]]:
+    def _read(self, archive: ZipFile, file: IO[bytes]) -> dict[tuple[Labels, str], dict[str, Rows]]:
         bad = archive.testzip()
         if bad is not None:
             raise VectorsError(f"{self._path}: {bad.removesuffix(SUFFIX)}: damaged, its checksum is wrong")
         entries = {info.filename.removesuffix(SUFFIX): info for info in archive.infolist()}
-        found: dict[Labels, dict[str, Rows]] = {}
+        found: dict[tuple[Labels, str], dict[str, Rows]] = {}
         for name, info in entries.items():
             subject = separate.array_subject(name)
             if name == separate.FORMAT_ARRAY:
                 self._check_format(_array(self._path, archive, file, name, info))
             elif subject is None:
                 raise VectorsError(f"{self._path}: {name}: no name of an array that belongs here")
-            elif subject[2] == separate.VECTORS:
+            elif (what := subject[2]) in separate.IDS_OF:
                 namespace, space = subject[0] or self._own, subject[1]
-                if space in found.setdefault(namespace, {}):
+                if space in found.setdefault((namespace, what), {}):
                     raise VectorsError(f"{self._path}: {name}: the space has two arrays")
-                found[namespace][space] = self._rows_of(archive, file, name, entries)
-            elif name.removesuffix(separate.MEMORY_IDS) + separate.VECTORS not in entries:
+                found[namespace, what][space] = self._rows_of(archive, file, name, entries, what)
+            elif name.removesuffix(what) + _VECTORS_OF[what] not in entries:
                 raise VectorsError(f"{self._path}: {name}: there are no vectors beside it")
         return found
 
@@ -145,8 +151,8 @@ class VectorsIn:
         if number.shape or number.dtype.kind not in "iu" or int(number) > separate.FORMAT:
             raise VectorsError(f"{self._path}: {separate.FORMAT_ARRAY}: this version reads up to {separate.FORMAT}")
 
-    def _rows_of(self, archive: ZipFile, file: IO[bytes], name: str, entries: dict[str, ZipInfo]) -> Rows:
-        ids_name = name.removesuffix(separate.VECTORS) + separate.MEMORY_IDS
+    def _rows_of(self, archive: ZipFile, file: IO[bytes], name: str, entries: dict[str, ZipInfo], what: str) -> Rows:
+        ids_name = name.removesuffix(what) + separate.IDS_OF[what]
         if ids_name not in entries:
             raise VectorsError(f"{self._path}: {name}: there is no {ids_name} beside it")
         vectors = _array(self._path, archive, file, name, entries[name])

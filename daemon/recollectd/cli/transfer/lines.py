@@ -77,7 +77,10 @@ class ConversationLine(Line, frozen=True, kw_only=True, tag="conversation"):
 
 
 class MessageLine(Line, frozen=True, kw_only=True, tag="message"):
-    """A message of a conversation. Without message_id it gets one from the source's name and the line's number."""
+    """A message of a conversation. Without message_id it gets one from the source's name and the line's number.
+
+    vectors: by space, unless they are beside the lines.
+    """
 
     namespace: Labels | None = None
     conversation_id: str
@@ -87,6 +90,7 @@ class MessageLine(Line, frozen=True, kw_only=True, tag="message"):
     timestamp: str | None = None
     valid_at: str | None = None
     metadata: dict[str, Any] | None = None
+    vectors: dict[str, list[float]] | None = None
 
 
 class VectorSpaceLine(Line, frozen=True, kw_only=True, tag="vector_space"):

@@ -5,6 +5,11 @@ An .npz file is a zip of numpy's arrays. For each vector space of each namespace
     acme/eu/mini/vectors      float32, rows x dimensions
     acme/eu/mini/memory_ids   text, rows
 
+and two more where messages of conversations have vectors:
+
+    acme/eu/mini/message_vectors
+    acme/eu/mini/message_ids   CONVERSATION/MESSAGE, escaped like the names of arrays
+
 The names are the namespace's labels and the space, each with its own `/` as %2F, `%` as %25 and NUL as %00. `format` is
 a number. Do not change: files hold them.
 
@@ -17,19 +22,25 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from recollectd.cli.transfer.failures import DataError
-from recollectd.cli.transfer.lines import Labels, MemoryLine, VectorSpaceLine
+from recollectd.cli.transfer.lines import Labels, MemoryLine, MessageLine, VectorSpaceLine
 from recollectd.client.vectors import packed_vector
+
+LineT = TypeVar("LineT", MemoryLine, MessageLine)
 
 FORMAT: Final = 1
 FORMAT_ARRAY: Final = "format"
 VECTORS: Final = "vectors"
 MEMORY_IDS: Final = "memory_ids"
+MESSAGE_VECTORS: Final = "message_vectors"
+MESSAGE_IDS: Final = "message_ids"
+IDS_OF: Final = {VECTORS: MEMORY_IDS, MESSAGE_VECTORS: MESSAGE_IDS}
+"""What the array of ids is called beside one of vectors."""
 COMPONENT_BYTES: Final = 4
 
 _LENGTH: Final = struct.Struct("<I")
@@ -37,7 +48,7 @@ _ESCAPES: Final = (("%", "%25"), ("/", "%2F"), ("\0", "%00"))
 
 
 class Block(Struct, frozen=True, array_like=True):
-    """Rows of one space. id_characters: of the longest id; ids_bytes: how long the ids are."""
+    """Rows of one space. id_characters: of the longest id; ids_bytes: how long the ids are; what: the array."""
 
     namespace: Labels
     space: str
@@ -45,6 +56,7 @@ class Block(Struct, frozen=True, array_like=True):
     rows: int
     id_characters: int
     ids_bytes: int
+    what: str = VECTORS
 
     @property
     def vectors_bytes(self) -> int:
@@ -65,14 +77,14 @@ class BlockAt(Struct, frozen=True):
 
 
 def array_name(namespace: Labels, space: str, what: str) -> str:
-    """Return what an array is called. what: VECTORS or MEMORY_IDS."""
+    """Return what an array is called. what: of IDS_OF, or its ids."""
     return "/".join([*map(_escaped, (*namespace, space)), what])
 
 
 def array_subject(name: str) -> tuple[Labels, str, str] | None:
     """Return namespace (empty if the name has none), space and what of an array's name; None for another name."""
     *labels, what = name.split("/")
-    if not all(labels) or not labels or what not in (VECTORS, MEMORY_IDS):
+    if not all(labels) or not labels or what not in {*IDS_OF, *IDS_OF.values()}:
         return None
     *namespace, space = map(_unescaped, labels)
     return tuple(namespace), space, what
@@ -97,30 +109,45 @@ def space_blocks(spaces: Sequence[VectorSpaceLine]) -> bytes:
     )
 
 
+def message_name(line: MessageLine) -> str:
+    """Return what a message is called among the ids of an array."""
+    return f"{_escaped(line.conversation_id)}/{_escaped(line.message_id or '')}"
+
+
 def taken_out(lines: Sequence[MemoryLine]) -> tuple[list[MemoryLine], bytes]:
     """Return memories of one namespace without their vectors, and blocks of these.
 
     Raises DataError for an id that ends with NUL, which text in numpy's arrays cannot.
     """
-    ids: dict[tuple[str, int], list[str]] = {}
-    rows: dict[tuple[str, int], list[bytes]] = {}
     for line in lines:
         if line.vectors and line.memory_id.endswith("\0"):
             raise DataError(
                 0, f"memory {line.memory_id!r}: no array holds an id that ends with NUL; leave its vectors in"
             )
+    return _taken_out(lines, [line.memory_id for line in lines], VECTORS)
+
+
+def messages_taken_out(lines: Sequence[MessageLine]) -> tuple[list[MessageLine], bytes]:
+    """Return messages of one namespace without their vectors, and blocks of these."""
+    return _taken_out(lines, [message_name(line) for line in lines], MESSAGE_VECTORS)
+
+
+def _taken_out(lines: Sequence[LineT], names: Sequence[str], what: str) -> tuple[list[LineT], bytes]:
+    ids: dict[tuple[str, int], list[str]] = {}
+    rows: dict[tuple[str, int], list[bytes]] = {}
+    for name, line in zip(names, lines, strict=True):
         for space, vector in (line.vectors or {}).items():
-            ids.setdefault((space, len(vector)), []).append(line.memory_id)
+            ids.setdefault((space, len(vector)), []).append(name)
             rows.setdefault((space, len(vector)), []).append(packed_vector(vector, "vectors"))
     namespace = lines[0].namespace or () if lines else ()
-    blocks = [_packed(namespace, *subject, ids[subject], b"".join(rows[subject])) for subject in sorted(ids)]
+    blocks = [_packed(namespace, *subject, ids[subject], b"".join(rows[subject]), what) for subject in sorted(ids)]
     return [msgspec.structs.replace(line, vectors=None) for line in lines], b"".join(blocks)
 
 
-def _packed(namespace: Labels, space: str, dimensions: int, ids: list[str], rows: bytes) -> bytes:
+def _packed(namespace: Labels, space: str, dimensions: int, ids: list[str], rows: bytes, what: str = VECTORS) -> bytes:
     packed_ids = msgspec.msgpack.encode(ids)
     characters = max(map(len, ids), default=0)
-    header = msgspec.msgpack.encode(Block(namespace, space, dimensions, len(ids), characters, len(packed_ids)))
+    header = msgspec.msgpack.encode(Block(namespace, space, dimensions, len(ids), characters, len(packed_ids), what))
     return _LENGTH.pack(len(header)) + header + packed_ids + rows
 
 

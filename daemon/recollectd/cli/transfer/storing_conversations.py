@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 from recollectd.cli.transfer.chunks import Numbered, Report, grouped, naming_lines
 from recollectd.cli.transfer.failures import DataError
@@ -12,6 +13,8 @@ from recollectd.protocol.errors import AlreadyExists
 if TYPE_CHECKING:
     from recollectd.client import Client
     from recollectd.client.results import NewMessage
+
+BATCH: Final = 200
 
 Conversations = list[Numbered[ConversationLine]]
 Messages = list[Numbered[MessageLine]]
@@ -25,16 +28,28 @@ def store_conversations(client: Client, conversations: Conversations, messages: 
         for conversation_id, lines in grouped(messages, lambda line: line.conversation_id).items():
             distinct = _distinct(lines)
             report.skip("message", len(lines) - len(distinct))
-            with naming_lines(distinct):
-                new = [_new_message(numbered.line) for numbered in distinct]
-                handle = pipeline.conversations.append_many(conversation_id, new, skip_duplicates=True)
-            pending.append((distinct, handle))
+            for part in _parts(distinct):
+                with naming_lines(part):
+                    new = [_new_message(numbered.line) for numbered in part]
+                    handle = pipeline.conversations.append_many(conversation_id, new, skip_duplicates=True)
+                pending.append((part, handle))
     for lines, handle in pending:
         with naming_lines(lines):
             stored = handle.result()
         duplicates = sum(message.duplicate for message in stored)
         report.skip("message", duplicates)
         report.add("message", len(stored) - duplicates)
+        for numbered, message in zip(lines, stored, strict=True):
+            if numbered.line.vectors:
+                count = report.skip if message.duplicate else report.add
+                count("vector", len(numbered.line.vectors))
+
+
+def _parts(lines: Messages) -> Iterator[Messages]:
+    """Return messages that may be one commit: with vectors some of them are as large as all the rest."""
+    size = BATCH if any(numbered.line.vectors for numbered in lines) else max(1, len(lines))
+    for start in range(0, len(lines), size):
+        yield lines[start : start + size]
 
 
 def _create(client: Client, conversations: Conversations, messages: Messages, report: Report) -> None:
@@ -99,4 +114,5 @@ def _new_message(line: MessageLine) -> NewMessage:
         message_id=line.message_id,
         valid_at=line.valid_at,
         metadata=line.metadata,
+        vectors=line.vectors,
     )

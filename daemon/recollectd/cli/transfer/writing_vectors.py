@@ -71,9 +71,9 @@ class VectorsOut:
             with ZipFile(file, "w", ZIP_STORED) as archive:
                 with _array(archive, separate.FORMAT_ARRAY, "<i8", ()) as entry:
                     entry.write(separate.FORMAT.to_bytes(8, "little"))
-                for (namespace, space), blocks in self._arrays().items():
-                    self._write_vectors(archive, separate.array_name(namespace, space, separate.VECTORS), blocks)
-                    self._write_ids(archive, separate.array_name(namespace, space, separate.MEMORY_IDS), blocks)
+                for (namespace, space, what), blocks in self._arrays().items():
+                    self._write_vectors(archive, separate.array_name(namespace, space, what), blocks)
+                    self._write_ids(archive, separate.array_name(namespace, space, separate.IDS_OF[what]), blocks)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, self.file)
@@ -91,10 +91,10 @@ class VectorsOut:
         assert self._rows is not None, "begin comes first"
         return self._rows
 
-    def _arrays(self) -> dict[tuple[Labels, str], list[BlockAt]]:
-        found: dict[tuple[Labels, str], list[BlockAt]] = {}
+    def _arrays(self) -> dict[tuple[Labels, str, str], list[BlockAt]]:
+        found: dict[tuple[Labels, str, str], list[BlockAt]] = {}
         for each in separate.blocks_of(self._blocks):
-            blocks = found.setdefault((each.block.namespace, each.block.space), [])
+            blocks = found.setdefault((each.block.namespace, each.block.space, each.block.what), [])
             if blocks and blocks[0].block.dimensions != each.block.dimensions:
                 raise DataError(0, f"the vector space {each.block.space} became another one meanwhile; export anew")
             blocks.append(each)

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
+
+from msgspec import structs
 
 from recollectd.client import arguments
 from recollectd.client.arguments import name, optional_name, optional_whole, plain, several
 from recollectd.client.calls import Call, Calls, Steps, Style, Turn, Walk, ask, operation, query, stepwise, walk
+from recollectd.client.embedding import Embedding, embedded_first, lacking_texts, with_vectors
 from recollectd.client.kinds.common import WALK_PAGE_ITEMS, any_deleted
 from recollectd.client.results import Conversation, ConversationInfo, History, Message, NewMessage, StoredMessage
 from recollectd.client.times import Moment, iso_time, optional_iso_time, optional_time_us
+from recollectd.client.vectors import Vector, packed_vector, packed_vectors, unpacked_vectors
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import conversations as messages
 from recollectd.protocol.messages.state import Absent
 
 # Inside the class `list` is one of its methods.
 StoredMessages: TypeAlias = list[StoredMessage]
+Vectors: TypeAlias = dict[tuple[int, str], "Mapping[str, bytes] | None"]
+"""By position and message id."""
 
 
 class Conversations(Calls[Style]):
     """Conversations: messages of `user` and `assistant` in order; a conversation must be created first."""
+
+    embedding: Embedding | None = None
+    """What makes vectors of messages, from the client's `embedder` where it is for messages, too."""
 
     @operation
     def create(
@@ -42,11 +51,13 @@ class Conversations(Calls[Style]):
         message_id: str | None = None,
         valid_at: Moment | None = None,
         metadata: Mapping[str, object] | None = None,
+        vectors: Mapping[str, Vector] | None = None,
     ) -> Call[StoredMessage]:
         """Append a message; the conversation must exist (NotFound).
 
         role: `user` or `assistant`; content: not empty; message_id: the caller's own, unique in the conversation
-        (AlreadyExists), else the daemon gives one; valid_at: when what it says was true.
+        (AlreadyExists), else the daemon gives one; valid_at: when what it says was true; vectors: by vector space
+        (NotFound if there is none with the name), for searches among messages.
         """
         message = messages.NewMessage(
             arguments.role(role),
@@ -54,9 +65,19 @@ class Conversations(Calls[Style]):
             optional_name(message_id, "message_id", limits.MESSAGE_ID_BYTES_MAX),
             optional_time_us(valid_at, "valid_at"),
             arguments.metadata(metadata),
+            None if vectors is None else packed_vectors(vectors),
         )
-        request = messages.ConversationAppend(self.namespace, name(conversation_id, "conversation_id"), (message,))
-        return ask(request, _stored_one)
+        name(conversation_id, "conversation_id")
+        embedding = self.embedding
+        if embedding is None or embedding.space in (message.vectors or {}):
+            return ask(messages.ConversationAppend(self.namespace, conversation_id, (message,)), _stored_one)
+
+        def append(made: Sequence[Vector]) -> Call[StoredMessage]:
+            own = {embedding.space: packed_vector(made[0], "embedder")}
+            whole = structs.replace(message, vectors={**(message.vectors or {}), **own})
+            return ask(messages.ConversationAppend(self.namespace, conversation_id, (whole,)), _stored_one)
+
+        return embedded_first(embedding, [content], append, apart=self._apart)
 
     @operation
     def append_many(
@@ -67,7 +88,14 @@ class Conversations(Calls[Style]):
         skip_duplicates: a message whose id is known is left out and comes back with `duplicate`, instead of
         AlreadyExists for all.
         """
-        return ask(_append_many(self.namespace, conversation_id, messages, skip_duplicates), _stored)
+        given = several(messages, "messages")
+
+        def append(made: Sequence[Vector]) -> Call[StoredMessages]:
+            new = with_vectors(self.embedding, given, made)
+            return ask(_append_many(self.namespace, conversation_id, new, skip_duplicates), _stored)
+
+        texts = lacking_texts(self.embedding, given)
+        return embedded_first(self.embedding, texts, append, apart=self._apart)
 
     @query
     @stepwise
@@ -90,18 +118,34 @@ class Conversations(Calls[Style]):
         return (yield from _backward(self.namespace, conversation_id, last, before))
 
     @walk
-    def iterate(self, conversation_id: str) -> Walk[Message]:
-        """Walk all messages in order, also those appended while the walk goes on. Raises NotFound."""
+    def iterate(self, conversation_id: str, *, vectors: bool = False) -> Walk[Message]:
+        """Walk all messages in order, also those appended while the walk goes on. Raises NotFound.
+
+        vectors: with those they have.
+        """
         name(conversation_id, "conversation_id")
 
         def page(after: int | None) -> Walk[Message]:
-            def turn(reply: messages.History) -> Turn[Message]:
-                found = [_message(each) for each in reply.messages]
-                return Turn(found, None if _is_last(reply) else page(reply.messages[-1].position))
+            def turn(reply: messages.History) -> Any:
+                return beside(reply, {}, reply.messages[0].position) if vectors and reply.messages else told(reply, {})
 
-            return ask(
-                messages.ConversationHistory(self.namespace, conversation_id, after=after, limit=WALK_PAGE_ITEMS), turn
-            )
+            request = messages.ConversationHistory(self.namespace, conversation_id, after=after, limit=WALK_PAGE_ITEMS)
+            return Call(request, turn)
+
+        def beside(reply: messages.History, found: Vectors, first: int) -> Walk[Message]:
+            """Ask for the vectors of a page's messages, from a position on."""
+            end = reply.messages[-1].position + 1
+
+            def turn(more: messages.MessageVectors) -> Any:
+                found.update(((each.position, each.message_id), each.vectors) for each in more.messages)
+                return beside(reply, found, more.next) if first < more.next < end else told(reply, found)
+
+            request = messages.ConversationVectors(self.namespace, conversation_id, first, end - first)
+            return Call(request, turn)
+
+        def told(reply: messages.History, found: Vectors) -> Turn[Message]:
+            listed = [_message(each, found.get((each.position, each.message_id))) for each in reply.messages]
+            return Turn(listed, None if _is_last(reply) else page(reply.messages[-1].position))
 
         return page(None)
 
@@ -141,6 +185,7 @@ def _append_many(
             optional_name(message.message_id, f"messages[{index}].message_id", limits.MESSAGE_ID_BYTES_MAX),
             optional_time_us(message.valid_at, f"messages[{index}].valid_at"),
             arguments.metadata(message.metadata, f"messages[{index}].metadata"),
+            packed_vectors(message.vectors, f"messages[{index}].vectors"),
         )
         for index, message in enumerate(several(new, "messages"))
     )
@@ -197,7 +242,7 @@ def _is_last(reply: messages.History) -> bool:
     return not reply.messages or reply.messages[-1].position + 1 >= reply.total_messages
 
 
-def _message(wire: messages.Message) -> Message:
+def _message(wire: messages.Message, vectors: Mapping[str, bytes] | None = None) -> Message:
     metadata: dict[str, Any] | None = plain(wire.metadata)
     return Message(
         wire.message_id,
@@ -206,6 +251,7 @@ def _message(wire: messages.Message) -> Message:
         iso_time(wire.timestamp),
         optional_iso_time(wire.valid_at),
         metadata,
+        unpacked_vectors(vectors),
     )
 
 

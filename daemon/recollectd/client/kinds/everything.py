@@ -44,6 +44,7 @@ class Everything(Calls[Style]):
     def embedding_with(self, embedding: Embedding | None) -> Self:
         """Let texts be embedded by this, and return itself."""
         self._embedding = self.memories.embedding = self.vector_spaces.embedding = embedding
+        self.conversations.embedding = embedding if embedding is not None and embedding.messages else None
         return self
 
     def with_namespace(self, *labels: str) -> Self:

@@ -218,7 +218,9 @@ class Searches(Calls[Style]):
             if vectors is not None or embedding is None:
                 raise errors.InvalidArgument("goes with an embedder's space alone; use vectors", field="vector")
             vectors = {embedding.space: vector}
-        due = vectors is None and text and mode != "keyword" and told["among"] != "messages"
+        due = vectors is None and text and mode != "keyword"
+        if told["among"] == "messages" and mode is None:
+            due = due and embedding is not None and embedding.messages
 
         def search(made: list[Vector]) -> Call[T]:
             return then(

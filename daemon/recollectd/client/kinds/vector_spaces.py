@@ -8,7 +8,7 @@ from recollectd.client.arguments import name, whole
 from recollectd.client.calls import Call, Calls, Steps, Style, ask, command, operation, query, stepwise
 from recollectd.client.embedding import Embedder, Embedding, as_embedding
 from recollectd.client.kinds.common import any_deleted
-from recollectd.client.reembedding import Progress, Reembedding
+from recollectd.client.reembedding import Progress, Reembedding, count_lacking
 from recollectd.client.results import VectorSpace
 from recollectd.client.times import iso_time
 from recollectd.protocol import errors, limits
@@ -65,6 +65,12 @@ class VectorSpaces(Calls[Style]):
         )
         return ask(request, _done)
 
+    @query
+    @stepwise
+    def lacking(self, space: str) -> Steps[int]:
+        """Return how many memories have no vector in a space, with the messages where those are searched."""
+        return (yield from count_lacking(self.namespace, name(space, "space", limits.LABEL_BYTES_MAX)))
+
     @command
     @stepwise
     def reembed(
@@ -78,13 +84,14 @@ class VectorSpaces(Calls[Style]):
     ) -> Steps[int]:
         """Embed the text of every memory that has no vector in a space, and return how many there were.
 
-        embedder: makes the vectors, the client's own where it is None; batch: how many texts it is given at once;
-        alias: stands for the space once no memory lacks a vector there, whatever was added meanwhile: what searches
-        under it finds all or nothing of the space; progress: told how many are embedded, and of how many.
+        So with every message of the namespace's conversations where messages are searched. embedder: makes the vectors,
+        the client's own where it is None; batch: how many texts it is given at once; alias: stands for the space once
+        nothing lacks a vector there, whatever was added meanwhile: what searches under it finds all or nothing of the
+        space; progress: told how many are embedded, and of how many.
 
         May be broken off at any moment and called again: it goes on with what is missing. Raises NotFound if there is
         no such space, InvalidArgument where the embedder gives vectors of another size, TransactionConflict where
-        memories are written without pause and the alias cannot be switched.
+        memories or messages are written without pause and the alias cannot be switched.
         """
         if embedder is None and self.embedding is None:
             raise errors.InvalidArgument("must be told: the client has no embedder", field="embedder")

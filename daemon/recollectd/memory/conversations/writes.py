@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import structs
+from msgspec import Raw, structs
 
 from recollectd.memory.conversations import ids
 from recollectd.memory.conversations.events import (
@@ -15,13 +15,14 @@ from recollectd.memory.conversations.events import (
     MessagesAppended,
 )
 from recollectd.memory.kind import Draft, Facts, WriteOperation
+from recollectd.memory.message_vectors import attaching
 from recollectd.memory.settings.search import SearchHead, settings_key
 from recollectd.memory.values import check_metadata
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import connection
 from recollectd.protocol.messages import conversations as messages
 from recollectd.protocol.messages.fields import Kind
-from recollectd.storage.keyspace import message_id_prefix, path, record_key, text_bytes
+from recollectd.storage.keyspace import message_id_prefix, message_vectors_key, path, record_key, text_bytes
 
 
 class Create(WriteOperation[messages.ConversationCreate]):
@@ -56,7 +57,7 @@ class Create(WriteOperation[messages.ConversationCreate]):
 class Append(WriteOperation[messages.ConversationAppend]):
     """Appends messages."""
 
-    __slots__ = ("_ids", "_key", "_largest")
+    __slots__ = ("_ids", "_key", "_largest", "_vectors")
 
     def __init__(self, request: messages.ConversationAppend) -> None:
         super().__init__(request)
@@ -78,15 +79,19 @@ class Append(WriteOperation[messages.ConversationAppend]):
             if message.message_id is not None:
                 text_bytes(message.message_id, f"{where}.message_id", limits.MESSAGE_ID_BYTES_MAX)
                 self._ids.append(message.message_id)
+        self._vectors = attaching.told_of([message.vectors for message in request.messages])
+        if self._vectors:
+            self.keys = (self._key, message_vectors_key(self._key))
 
     def needs(self, facts: Facts) -> Sequence[bytes]:
         """Return the head and, once it is known, the rows of the ids that the caller gave."""
+        needed = (self._key, *(attaching.needs(self._key, self._vectors, facts) if self._vectors else ()))
         if not self._ids or not facts.knows(self._key):
-            return (self._key,)
+            return needed
         head: ConversationHead | None = facts.get(self._key)
         if head is None:
-            return (self._key,)
-        return (self._key, *(ids.fact_key(self._key, head.incarnation, each) for each in self._ids))
+            return needed
+        return (*needed, *(ids.fact_key(self._key, head.incarnation, each) for each in self._ids))
 
     def write(self, draft: Draft) -> messages.MessagesStored:
         """Append what is not a duplicate."""
@@ -139,7 +144,18 @@ class Append(WriteOperation[messages.ConversationAppend]):
             draft.emit(
                 MessagesAppended(self._key, after, head.next, tuple(entries), tuple(caller_ids), head.used_second)
             )
+        self._attach(draft, head.incarnation, stored)
         return messages.MessagesStored(request.conversation_id, tuple(stored))
+
+    def _attach(self, draft: Draft, incarnation: int, stored: Sequence[messages.MessageStored]) -> None:
+        """Write the vectors of those messages that are new."""
+        rows: dict[int, Raw] = {}
+        for told in self._vectors:
+            row = attaching.resolved(draft, self._key, told)
+            if not stored[told.place].duplicate:
+                rows[stored[told.place].position] = row
+        if rows:
+            attaching.attach(draft, self._key, incarnation, rows)
 
 
 class Delete(WriteOperation[messages.ConversationDelete]):
@@ -155,8 +171,8 @@ class Delete(WriteOperation[messages.ConversationDelete]):
         self.keys = (self._key,)
 
     def needs(self, facts: Facts) -> Sequence[bytes]:
-        """Return the head, and how the namespace is searched."""
-        return self._key, self._settings_key
+        """Return the heads of the conversation and of its messages' vectors, and how the namespace is searched."""
+        return self._key, self._settings_key, message_vectors_key(self._key)
 
     def write(self, draft: Draft) -> connection.Deleted:
         """Delete if there is one."""
@@ -165,6 +181,7 @@ class Delete(WriteOperation[messages.ConversationDelete]):
         if head is None:
             return connection.Deleted(0)
         draft.put(self._key, None)
+        attaching.drop(draft, self._key)
         if head.incarnation == draft.seq:  # as would be a life that this commit gives it after this one
             draft.withdraw(message_id_prefix(path(self._key), head.incarnation))
         draft.emit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Final
 
 from msgspec import structs
@@ -12,7 +12,7 @@ from recollectd.memory.memories import filters, fusion, said
 from recollectd.memory.memories.documents import FIELDS
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.fusion import Arm, Candidate
-from recollectd.memory.memories.searching import KEYWORD, Search, expand, is_plain
+from recollectd.memory.memories.searching import KEYWORD, Hits, Search, ask_space, expand, is_plain
 from recollectd.memory.settings.search import MEMORIES, MESSAGES, SearchHead
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages.memories import BOTH, KEYWORD_WEIGHT_DEFAULT, MemorySearch
@@ -32,10 +32,6 @@ def check_among(request: MemorySearch) -> None:
         raise errors.InvalidArgument(f"must be {', '.join(AMONG)}", field="among")
     if request.among != MEMORIES and not request.records:
         raise errors.InvalidArgument("messages have no ids to rank: ask with records", field="records")
-    if request.among == MESSAGES and not (request.text and request.mode in ("", KEYWORD)):
-        raise errors.InvalidArgument("messages are found by their words: tell them, without another mode", field="text")
-    if request.among == BOTH and not (request.text and request.mode != "vector"):
-        raise errors.InvalidArgument("messages are found by words alone, which this search has none of", field="among")
 
 
 class SearchAmong:
@@ -57,7 +53,7 @@ class SearchAmong:
         if request.among == MEMORIES:
             ranked = yield from self._memories.run(wanted)
         elif request.among == MESSAGES:
-            ranked = yield from self._messages(structs.replace(request, vectors=None), wanted)
+            ranked = yield from self._messages(request, wanted)
         else:
             apart = structs.replace(request, diversity=0.0)
             memories = yield from Search(apart, self._view).run(wanted)
@@ -70,12 +66,14 @@ class SearchAmong:
     def _ready(self) -> SearchHead:
         """Return the settings. Refuses while what is searched is being indexed anew."""
         request, settings = self._request, self._views.scopes.of(self._scope)
-        if request.text and request.mode != "vector":
-            stages = (MEMORIES,) if request.among == MEMORIES else (MEMORIES, MESSAGES)
-            if settings.stage in stages or self._views.told_seq < settings.revision:
-                self._busy()
         if request.among != MEMORIES and not settings.messages:
             raise errors.InvalidArgument("messages are not searched in this namespace: configure_search", field="among")
+        by_words, messages = bool(request.text) and request.mode != "vector", request.among != MEMORIES
+        stages = (MEMORIES, MESSAGES) if messages else (MEMORIES,)
+        outdated = (by_words and settings.stage in stages) or (messages and settings.vectors_due)
+        # Settings are known a moment before the views know what came with them.
+        if outdated or ((by_words or messages) and self._views.told_seq < settings.revision):
+            self._busy()
         return settings
 
     def _busy(self) -> None:
@@ -83,40 +81,60 @@ class SearchAmong:
 
     def _messages(self, request: MemorySearch, wanted: int) -> Generator[Fetch, Rows, Ranked]:
         found: dict[bytes, Found] = {}
-        weight = (request.weights or {}).get(KEYWORD, KEYWORD_WEIGHT_DEFAULT)
-        plain = is_plain(request)
-        arm = Arm(KEYWORD, weight, (yield from self._look(request, wanted + 1 if plain else fusion.LOOKED_AT, found)))
-        if plain:
+        if is_plain(request):
+            (arm,) = yield from self._arms(request, wanted + 1, found)
             return fusion.as_they_are(arm, found, request.min_score)
-        candidates = fusion.fuse([arm], found)
+        # Where messages have no vectors, words decide alone, as they do where nobody asks for vectors.
+        arms = [arm for arm in (yield from self._arms(request, fusion.LOOKED_AT, found)) if arm.hits]
+        candidates = fusion.fuse(arms, found)
         fusion.apply_factors(candidates, request, self._view.time if request.as_of is None else request.as_of)
-        if request.expansion:
+        if request.expansion and request.text and request.mode != "vector":
             scope = said.scope_of(self._scope)
             expand(self._views, scope, scope, request, candidates)
         ranked = fusion.ordered(candidates, request, wanted)
-        if fusion.ends_early(ranked, (arm,), request, wanted):
-            further = arm._replace(hits=(yield from self._look(request, limits.SEARCH_RESULTS_MAX, found)))
-            ranked += fusion.behind((arm,), (further,), found, candidates)
+        if fusion.ends_early(ranked, arms, request, wanted):
+            names = {arm.name for arm in arms}
+            looked_at = yield from self._arms(request, limits.SEARCH_RESULTS_MAX, found)
+            further = [arm for arm in looked_at if arm.name in names]
+            ranked += fusion.behind(arms, further, found, candidates)
         return ranked
 
+    def _arms(
+        self, request: MemorySearch, looked_at: int, found: dict[bytes, Found]
+    ) -> Generator[Fetch, Rows, list[Arm]]:
+        """Return what each arm finds among messages, so many of its best."""
+        arms: list[Arm] = []
+        weights, scope = request.weights or {}, said.scope_of(self._scope)
+        if request.text and request.mode != "vector":
+            weight = weights.get(KEYWORD, KEYWORD_WEIGHT_DEFAULT)
+            arms.append(Arm(KEYWORD, weight, (yield from self._look(self._keywords, looked_at, found))))
+        if request.vectors and request.mode != KEYWORD:
+            for name, vector in request.vectors.items():
+                ask = yield from ask_space(self._views, request, scope, name, vector, _all)
+                arms.append(Arm(name, weights.get(name, 1.0), (yield from self._look(ask, looked_at, found))))
+        return arms
+
+    def _keywords(self, limit: int) -> Hits:
+        weights = dict.fromkeys(FIELDS, 1.0)
+        return self._views.keywords.search(said.scope_of(self._scope), self._request.text, weights=weights, limit=limit)
+
     def _look(
-        self, request: MemorySearch, enough: int, found: dict[bytes, Found]
+        self, ask: Callable[[int], Hits], enough: int, found: dict[bytes, Found]
     ) -> Generator[Fetch, Rows, list[tuple[bytes, float]]]:
-        """Return the best messages that count, in ever larger helpings until there are enough."""
-        scope = said.scope_of(self._scope)
+        """Return an arm's best messages that count, in ever larger helpings until there are enough."""
+        request, scope = self._request, said.scope_of(self._scope)
         predicate = filters.parse(request.filter)
         limit = enough
-        seen: set[bytes] = set()
+        seen: set[bytes] = set(found)
         while True:
-            hits = self._views.keywords.search(scope, request.text, weights=dict.fromkeys(FIELDS, 1.0), limit=limit)
-            keys = [scope + hit.record_id for hit in hits]
-            new = [key for key in keys if key not in seen]
+            hits = [(scope + record_id, score) for record_id, score in ask(limit)]
+            new = [key for key, _ in hits if key not in seen]
             seen.update(new)
             for key, each in (yield from said.found_messages(new)).items():
                 late = request.as_of is not None and (each.subject.body.valid_at or 0) > request.as_of
                 if not late and (predicate is None or predicate(each.subject)):
                     found[key] = each
-            counting = [(key, hit.score) for key, hit in zip(keys, hits, strict=True) if key in found]
+            counting = [(key, score) for key, score in hits if key in found]
             if len(counting) >= enough or len(hits) < limit or limit >= _HELPING_MAX:
                 return counting[:enough]
             limit = min(_HELPING_MAX, limit * _HELPING_GROWTH)
@@ -124,3 +142,7 @@ class SearchAmong:
     def highlights(self, found: Found) -> tuple[tuple[int, int], ...]:
         """Return where a text has words of the query."""
         return self._memories.highlights(found)
+
+
+def _all() -> None:
+    """Allow every message."""

@@ -21,8 +21,9 @@ from recollectd.memory.memories.heads import (
     thread_key,
 )
 from recollectd.memory.memories.scopes import SearchScopes
+from recollectd.memory.message_vectors import rows as message_vectors
 from recollectd.protocol.messages.fields import Kind
-from recollectd.storage.keyspace import Family, namespace_end, path, thread_row_key
+from recollectd.storage.keyspace import MESSAGES_MARK, Family, namespace_end, path, thread_row_key
 from recollectd.storage.keywords.options import Change as KeywordChange
 from recollectd.storage.keywords.options import Delete as KeywordDelete
 from recollectd.storage.keywords.options import Put as KeywordPut
@@ -77,6 +78,8 @@ def index(
     settings = [key for key in changed if key[0] == Kind.SEARCH_SETTINGS]
     if settings:
         yield from scopes.learn(settings)
+    for scope in dict.fromkeys(scope_of(key) for key in (*space_keys, *settings)):
+        vectors += yield from _spaces_of_messages(scope, spaces, searched=scopes.of(scope).messages)
     memories: dict[bytes, bool] = {}
     for key, reworded in (changed_memory(each) for each in changed if is_changed_memory(each)):
         memories[key] = reworded or memories.get(key, False)
@@ -87,6 +90,7 @@ def index(
         by_scope.setdefault(scope, []).append((name, incarnation))
     for key in memories:
         vectors += _vector_changes(key, found.get(key), by_scope)
+    vectors += yield from message_vectors.changes(filter(message_vectors.are_noted, changed), by_scope)
     left = [place for key in changed if (place := left_place(key)) is not None]
     keywords = yield from _documents([key for key, reworded in memories.items() if reworded], found, left)
     return Indexed(keywords, vectors, found)
@@ -103,6 +107,29 @@ def _space_changes(key: bytes, head: SpaceHead | None, spaces: Spaces) -> Iterat
     if wanted is not None and spaces.get((scope, name)) is None:
         spaces[scope, name] = wanted.incarnation
         yield Create(scope, name, spec_of(wanted))
+
+
+def _spaces_of_messages(scope: bytes, spaces: Spaces, *, searched: bool) -> Generator[Fetch, Rows, list[VectorChange]]:
+    """Return what makes a namespace's spaces have one each for its messages' vectors, as long as those are searched."""
+    names = [name for each, name in spaces if each == scope] if searched else []
+    rows = yield Fetch(Family.HEADS, [_space_key(scope, name) for name in names])
+    heads = {name: decode_space(row) for name, row in zip(names, rows, strict=True) if row is not None}
+    wanted = {name: head for name, head in heads.items() if head.incarnation == spaces[scope, name]}
+    of_messages = MESSAGES_MARK + scope
+    changes: list[VectorChange] = []
+    for name in [name for each, name in spaces if each == of_messages]:
+        if name not in wanted or spaces[of_messages, name] != wanted[name].incarnation:
+            del spaces[of_messages, name]
+            changes.append(Drop(of_messages, name))
+    for name, head in wanted.items():
+        if (of_messages, name) not in spaces:
+            spaces[of_messages, name] = head.incarnation
+            changes.append(Create(of_messages, name, spec_of(head)))
+    return changes
+
+
+def _space_key(scope: bytes, name: str) -> bytes:
+    return bytes((Kind.VECTOR_SPACE,)) + scope + name.encode()
 
 
 def spec_of(head: SpaceHead) -> Spec:

@@ -10,11 +10,20 @@ from msgspec import structs
 from recollectd.memory.conversations.events import decode_head as decode_conversation
 from recollectd.memory.kind import Draft, Fetch, Rows, Stale, View
 from recollectd.memory.memories.heads import decode_head as decode_memory
+from recollectd.memory.message_vectors import rows as vectors
 from recollectd.memory.settings.search import MEMORIES, MESSAGES, SearchHead, SearchRebuilt, decode_head
 from recollectd.memory.state.sweeps import Sweep
 from recollectd.protocol.messages.connection import Done
 from recollectd.protocol.messages.fields import Kind
-from recollectd.storage.keyspace import Family, after_prefix, messages_key, pack_u64, row_number
+from recollectd.storage.keyspace import (
+    Family,
+    after_prefix,
+    message_vectors_key,
+    messages_key,
+    pack_u64,
+    row_number,
+    split_messages_key,
+)
 
 _STEP: Final = 256
 _CONVERSATIONS: Final = 64
@@ -58,12 +67,15 @@ class Rebuild(Sweep):
             return
         step = _memories if head.stage == MEMORIES else _messages
         self._noted, place = step(view, scope, head.place)
+        if head.stage == MESSAGES and head.vectors_due:
+            self._noted += yield from _vectors(self._noted)
         stage = head.stage
         if not place:
             stage = MESSAGES if stage == MEMORIES and head.indexed else ""
         indexed = head.indexed if stage else head.messages
         self._revision = head.revision
-        self._after = structs.replace(head, stage=stage, place=place, indexed=indexed)
+        due = head.vectors_due and bool(stage)
+        self._after = structs.replace(head, stage=stage, place=place, indexed=indexed, vectors_due=due)
         self._keys = [key]
 
     def write(self, draft: Draft) -> Done:
@@ -102,3 +114,9 @@ def _messages(view: View, scope: bytes, place: bytes) -> tuple[Noted, bytes]:
         if to < head.next or not room:
             return noted, key + pack_u64(to)
     return noted, rows[-1][0] + pack_u64(head.next) if len(rows) == _CONVERSATIONS else b""
+
+
+def _vectors(noted_messages: Noted) -> Generator[Fetch, Rows, Noted]:
+    """Return what is noted of the vectors of noted messages."""
+    spans = map(split_messages_key, noted_messages)
+    return (yield from vectors.noted_within((message_vectors_key(key), range(first, to)) for key, first, to in spans))

@@ -10,6 +10,7 @@ from recollectd.memory.memories import indexing, said
 from recollectd.memory.memories.fetching import Found
 from recollectd.memory.memories.indexing import scope_of
 from recollectd.memory.memories.scopes import SearchScopes, all_messages
+from recollectd.memory.message_vectors import rows as message_vectors
 from recollectd.protocol.messages.fields import Kind
 from recollectd.storage.engine import Engine
 from recollectd.storage.keyspace import Family, after_prefix, namespace_end
@@ -53,6 +54,19 @@ def all_memories(engine: Engine, scope: bytes, *, vectors: bool = False) -> Iter
             yield from finish(indexing.all_found(keys, vectors=vectors), engine).values()
             keys = []
     yield from finish(indexing.all_found(keys, vectors=vectors), engine).values()
+
+
+def all_vectors(engine: Engine, scope: bytes, name: str, incarnation: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the vectors in a space of a scope of the vector view, of memories or of messages, by its record ids."""
+    if said.is_message(scope):
+        heads = walk(engine, Family.HEADS, bytes((Kind.MESSAGE_VECTORS,)) + said.namespace_of(scope))
+        for reading in message_vectors.all_of(heads, name, incarnation):
+            yield from finish(reading, engine)
+        return
+    for found in all_memories(engine, scope, vectors=True):
+        vector = (found.vectors or {}).get(name)
+        if vector is not None and vector.incarnation == incarnation:
+            yield found.key[namespace_end(found.key) :], vector.components
 
 
 def walk(engine: Engine, family: Family, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:

@@ -8,6 +8,7 @@ from typing import Final
 from recollectd.memory.conversations.events import ConversationDeleted, MessagesAppended
 from recollectd.memory.conversations.events import decode_head as decode_conversation
 from recollectd.memory.kind import Event, Fetch, Rows
+from recollectd.memory.message_vectors.events import MessageVectorsDropped, MessageVectorsSet, noted_of
 from recollectd.memory.settings.search import (
     UNCONFIGURED,
     SearchConfigured,
@@ -78,6 +79,8 @@ class SearchScopes:
                 return (messages_key(key, first, first + len(messages)),)
             case ConversationDeleted(key, first, to, searched=True):
                 return (messages_key(key, first, to),)
+            case MessageVectorsSet() | MessageVectorsDropped():
+                return noted_of(event)
         return ()
 
 

@@ -20,6 +20,7 @@ from recollectd.protocol.messages.fields import Kind
 from recollectd.protocol.messages.memories import KEYWORD_WEIGHT_DEFAULT, MemorySearch
 from recollectd.storage.keyspace import kind_prefix, namespace_bytes, text_bytes
 from recollectd.storage.vectors.errors import SpaceRebuilding, SpaceUnknown
+from recollectd.storage.vectors.selection import Selection
 
 KEYWORD: Final = OTHER_ARMS[0]
 MODES: Final = ("", KEYWORD, "vector", "hybrid")
@@ -110,6 +111,40 @@ def counts(request: MemorySearch, predicate: Predicate | None, found: Found) -> 
     return predicate is None or predicate(found.subject)
 
 
+def ask_space(
+    views: MemoryViews,
+    request: MemorySearch,
+    scope: bytes,
+    name: str,
+    vector: bytes,
+    allowed: Callable[[], Selection | None],
+) -> Generator[Fetch, Rows, Callable[[int], Hits]]:
+    """Return what asks the vector view for the nearest in a space, which an alias may name.
+
+    scope: of the view, of memories or of messages; allowed: gives the only records that count, None for all.
+    """
+    field = f"vectors[{name!r}]"
+    known = views.known_spaces
+    place, since = (namespace_bytes(request.namespace), name), known.changes
+    told = known.get(place)
+    if told is None:
+        told = yield from spaces.fetch_space(request.namespace, name, field)
+        known.keep(place, told, since)
+    space, head = told
+    check_dimensions(vector, head, field)
+
+    def ask(limit: int) -> Hits:
+        exact = request.exact or limit > fusion.LOOKED_AT
+        try:
+            return views.vectors.search(scope, space, vector, limit, allowed(), exact, request.effort)
+        except SpaceUnknown:
+            return ()  # dropped a moment ago
+        except SpaceRebuilding as error:
+            raise errors.Busy(str(error), field=field, retry_after_ms=1_000) from None
+
+    return ask
+
+
 class Search:
     """One search under way."""
 
@@ -169,28 +204,10 @@ class Search:
 
     def _vectors(self, name: str, vector: bytes) -> Generator[Fetch, Rows, Callable[[int], Hits]]:
         """Return what asks the vector view for the nearest in a space, which an alias may name."""
-        field = f"vectors[{name!r}]"
-        known = self._views.known_spaces
-        place, since = (self._scope, name), known.changes
-        told = known.get(place)
-        if told is None:
-            told = yield from spaces.fetch_space(self._request.namespace, name, field)
-            known.keep(place, told, since)
-        space, head = told
-        check_dimensions(vector, head, field)
-        vectors = self._views.vectors
+        return (yield from ask_space(self._views, self._request, self._scope, name, vector, self._selection))
 
-        def ask(limit: int) -> Hits:
-            exact = self._request.exact or limit > fusion.LOOKED_AT
-            allowed = None if self._allowed is None else self._allowed.selection
-            try:
-                return vectors.search(self._scope, space, vector, limit, allowed, exact, self._request.effort)
-            except SpaceUnknown:
-                return ()  # dropped a moment ago
-            except SpaceRebuilding as error:
-                raise errors.Busy(str(error), field=field, retry_after_ms=1_000) from None
-
-        return ask
+    def _selection(self) -> Selection | None:
+        return None if self._allowed is None else self._allowed.selection
 
     def _look(self, ask: Callable[[int], Hits], enough: int) -> Generator[Fetch, Rows, Hits]:
         """Return an arm's best among the memories that count, in ever larger helpings until there are enough."""

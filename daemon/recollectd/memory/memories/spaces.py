@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from recollectd.memory.kind import Draft, Facts, Fetch, Reading, ReadOperation, Rows, View, WriteOperation
@@ -16,6 +17,7 @@ from recollectd.memory.memories.heads import (
     decode_space,
     dropped_space_key,
 )
+from recollectd.memory.settings.search import SearchHead, settings_key
 from recollectd.protocol import errors, limits
 from recollectd.protocol.messages import vector_spaces
 from recollectd.protocol.messages.connection import Deleted, Done
@@ -149,15 +151,30 @@ class Switch(_Naming):
 
     __slots__ = ()
 
+    def needs(self, facts: Facts) -> Sequence[bytes]:
+        """Return both names, and how the namespace is searched."""
+        return self._key, self._target, settings_key(self.request.namespace)
+
     def write(self, draft: Draft) -> vector_spaces.Switched:
-        """Set it unless a memory has changed."""
+        """Set it unless a memory has changed, or a message that is searched."""
         request: vector_spaces.SpaceSwitch = self.request
         target: SpaceHead | None = draft.get(self._target)
         younger = target is not None and target.revision > request.position  # than what was seen to have every vector
-        if younger or draft.changed_since(kind_prefix(Kind.MEMORY, request.namespace), request.position):
+        if younger or any(map(partial(self._changed, draft), self._kinds(draft))):
             return vector_spaces.Switched(False)
         self._set(draft)
         return vector_spaces.Switched(True)
+
+    def _kinds(self, draft: Draft) -> tuple[Kind, ...]:
+        """Return the kinds of which nothing may have changed."""
+        if not self.request.messages:
+            return (Kind.MEMORY,)
+        settings: SearchHead | None = draft.get(settings_key(self.request.namespace))
+        searched = settings is not None and settings.messages
+        return (Kind.MEMORY, Kind.SEARCH_SETTINGS, *((Kind.CONVERSATION,) if searched else ()))
+
+    def _changed(self, draft: Draft, kind: Kind) -> bool:
+        return draft.changed_since(kind_prefix(kind, self.request.namespace), self.request.position)
 
 
 class Drop(WriteOperation[vector_spaces.SpaceDrop]):

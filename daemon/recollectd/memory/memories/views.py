@@ -27,10 +27,10 @@ from recollectd.memory.memories import indexing, said
 from recollectd.memory.memories.brought import BROUGHT_BYTES_MAX, Brought
 from recollectd.memory.memories.erasing import Erasing
 from recollectd.memory.memories.events import noted
-from recollectd.memory.memories.heads import decode_head, decode_space, is_changed_memory, noted_memory
+from recollectd.memory.memories.heads import SpaceHead, decode_head, decode_space, is_changed_memory, noted_memory
 from recollectd.memory.memories.indexing import Spaces, scope_of
 from recollectd.memory.memories.known import KnownMemories, KnownSpaces
-from recollectd.memory.memories.scanning import all_memories, finish, walk
+from recollectd.memory.memories.scanning import all_vectors, finish, walk
 from recollectd.memory.memories.scopes import SearchScopes, newer_messages
 from recollectd.memory.memories.standing import StandingFilters
 from recollectd.memory.memories.view_options import ViewOptions
@@ -63,6 +63,7 @@ T = TypeVar("T")
 
 _MEMORY: Final = bytes((Kind.MEMORY,))
 _FOLLOWED: Final = frozenset((_MEMORY, bytes((Kind.VECTOR_SPACE,))))
+_REFUSED: Final = _FOLLOWED | {bytes((Kind.MESSAGE_VECTORS,))}
 _STEP: Final = 256
 _WALK_ROWS: Final = 1_000
 _WAITING_MAX: Final = 200_000
@@ -164,7 +165,7 @@ class MemoryViews:
         """Return why a write of memories should wait, if so."""
         if not self._strained and len(self._waiting) <= _WAITING_MAX:
             return None
-        if operation.frees or not any(key[:1] in _FOLLOWED for key in operation.keys or (_MEMORY,)):
+        if operation.frees or not any(key[:1] in _REFUSED for key in operation.keys or (_MEMORY,)):
             return None
         if len(self._waiting) > _WAITING_MAX or self.keywords.pressure >= 1:
             return errors.Busy("memories come faster than they can be indexed", retry_after_ms=_BUSY_RETRY_MS)
@@ -229,8 +230,11 @@ class MemoryViews:
         seq = step[-1][0]
         keys = [key for _, key in step]
         self._forget(keys)
-        brought = self._brought.take(seq, keys)
-        changes = finish(indexing.index(keys, self._spaces, self.scopes, brought), self._engine)
+        brought, spaces = self._brought.take(seq, keys), self._spaces
+        if seq <= self.vectors.durable_seq:
+            # Told again for keywords' sake. What is read now may be newer than what vectors can take as of that commit.
+            spaces, keys = {}, [key for key in keys if key[0] != Kind.VECTOR_SPACE]
+        changes = finish(indexing.index(keys, spaces, self.scopes, brought), self._engine)
         # What changes them further is told after this, and forgets them again.
         self.known.see(changes.found.values())
         self.vectors.apply(seq, changes.vectors)
@@ -352,6 +356,7 @@ class MemoryViews:
             self._spaces[scope_of(key), name] = head.incarnation
             if (scope_of(key), name) not in self.vectors.spaces():
                 self.vectors.expect(scope_of(key), name, indexing.spec_of(head), applied)
+            self._expect_messages(scope_of(key), name, head)
         for scope, name in self.vectors.spaces():
             # One that was dropped, or dropped and made anew, since the view was durable: its change row drops it.
             self._spaces.setdefault((scope, name), 0)
@@ -360,23 +365,25 @@ class MemoryViews:
             lost |= set(self._spaces)
         for scope, name in lost:
             log.warning("the vector space %s is made anew from the records", name)
-            self.vectors.rebuild(scope, name, self._vectors_of(scope, name), applied)
+            vectors = all_vectors(self._engine, scope, name, self._spaces[scope, name])
+            self.vectors.rebuild(scope, name, vectors, applied)
         while changed:
             step = _whole_commits(changed)
             self.tell(step)
             del changed[: len(step)]
 
+    def _expect_messages(self, scope: bytes, name: str, head: SpaceHead) -> None:
+        """Learn the space of the namespace's messages beside one of its own, where they are searched."""
+        if self.scopes.of(scope).messages:
+            of_messages = said.scope_of(scope)
+            self._spaces[of_messages, name] = head.incarnation
+            if (of_messages, name) not in self.vectors.spaces():
+                self.vectors.expect(of_messages, name, indexing.spec_of(head), self.vectors.durable_seq)
+
     def _changes(self, from_seq: int) -> Iterator[tuple[int, bytes]]:
         start = change_key(from_seq, b"")
         for key, _ in walk(self._engine, Family.INDEX, start[:1], start):
             yield split_change_key(key)
-
-    def _vectors_of(self, scope: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
-        incarnation = self._spaces[scope, name]
-        for found in all_memories(self._engine, scope, vectors=True):
-            vector = (found.vectors or {}).get(name)
-            if vector is not None and vector.incarnation == incarnation:
-                yield found.key[namespace_end(found.key) :], vector.components
 
 
 def _whole_commits(changed: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:

@@ -39,7 +39,8 @@ class SearchHead(Head, frozen=True):
     """How a namespace is searched. The defaults are those of a namespace that nobody has configured.
 
     stage, place: what is being indexed anew, and how far; indexed: whether messages may be indexed;
-    accesses: whether it is counted how often memories are found.
+    accesses: whether it is counted how often memories are found; vectors_due: whether the vectors of messages are to be
+    told anew, too: those know no language.
     """
 
     language: str = "english"
@@ -51,6 +52,7 @@ class SearchHead(Head, frozen=True):
     place: bytes = b""
     indexed: bool = False
     accesses: bool = False
+    vectors_due: bool = False
 
     @property
     def analysis(self) -> Analysis:
@@ -159,7 +161,8 @@ class Configure(WriteOperation[messages.SearchConfigure]):
         elif after.messages != before.messages and stage != MEMORIES:
             stage, place = MESSAGES, b""
         indexed = before.indexed or after.messages
-        after = structs.replace(after, revision=draft.seq, stage=stage, place=place, indexed=indexed)
+        due = after.messages and (before.vectors_due or not before.messages)
+        after = structs.replace(after, revision=draft.seq, stage=stage, place=place, indexed=indexed, vectors_due=due)
         draft.put(self._key, after)
         draft.emit(SearchConfigured(self._key, after))
         return _told(after)

@@ -23,6 +23,7 @@ from recollectd.protocol.messages.fields import (
     Request,
     Revision,
     Time,
+    Vectors,
     Write,
     nil_to_none,
 )
@@ -58,13 +59,18 @@ class NewMessage(Part, frozen=True):
     message_id: Annotated[str | None, Meta(description="the caller's id, or nil for one from the daemon")] = None
     valid_at: OptionalTime = None
     metadata: Metadata = None
+    vectors: Vectors = None
 
     def __post_init__(self) -> None:
         nil_to_none(self, "metadata")
 
 
 class ConversationAppend(Write, frozen=True, tag=49):
-    """Appends messages, all or none. Answered by `MessagesStored`; the conversation must exist (`NOT_FOUND`)."""
+    """Appends messages, all or none. Answered by `MessagesStored`; the conversation must exist (`NOT_FOUND`).
+
+    So must the vector spaces that vectors are told for. A message that is left out as a duplicate keeps the vectors it
+    has.
+    """
 
     namespace: Namespace
     conversation_id: ConversationId
@@ -174,3 +180,31 @@ class ConversationDelete(Write, frozen=True, tag=53):
 
     namespace: Namespace
     conversation_id: ConversationId
+
+
+class ConversationVectors(Request, frozen=True, tag=54):
+    """Reads the vectors of messages. Answered by `MessageVectors`; the conversation must exist (`NOT_FOUND`)."""
+
+    namespace: Namespace
+    conversation_id: ConversationId
+    first: Annotated[int, Meta(ge=0, description="position of the first message to look at")] = 0
+    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_ITEMS_MAX, description="how many messages to look at, at most")] = (
+        limits.PAGE_ITEMS_DEFAULT
+    )
+
+
+class VectorsOfMessage(Part, frozen=True):
+    """The vectors of one message."""
+
+    position: Position
+    message_id: MessageId
+    vectors: Vectors
+
+
+class MessageVectors(Reply, frozen=True, tag=54):
+    """Answers `ConversationVectors`. Ends early after `page_bytes_max` bytes."""
+
+    messages: Annotated[
+        tuple[VectorsOfMessage, ...], Meta(description="those that have vectors, in the order of their positions")
+    ]
+    next: Annotated[int, Meta(ge=0, description="the first position that was not looked at")]

@@ -28,6 +28,7 @@ class Kind(IntEnum):
     MEMORY_TEXT = 6
     VECTOR_SPACE = 7
     VECTOR_SPACE_DROPPED = 8
+    MESSAGE_VECTORS = 9
     SETTINGS = 16
     SEARCH_SETTINGS = 17
 
@@ -87,6 +88,10 @@ Metadata = Annotated[
         description=f"a msgpack map with text keys, at most {limits.METADATA_BYTES_MAX} bytes, or nil",
         extra={"nil": True},
     ),
+]
+Vectors = Annotated[
+    dict[str, bytes] | None,
+    Meta(description="by vector space, or alias: little-endian float32 components; nil: none told"),
 ]
 Time = Annotated[int, Meta(ge=0, le=limits.TIME_US_MAX, description="microseconds since 1970-01-01T00:00:00Z")]
 OptionalTime = Annotated[

@@ -21,6 +21,7 @@ from recollectd.protocol.messages.fields import (
     Request,
     Revision,
     Time,
+    Vectors,
     Version,
     Write,
     nil_to_none,
@@ -31,10 +32,6 @@ Text = Annotated[str, Meta(description=f"0 < bytes of UTF-8 <= {limits.TEXT_BYTE
 Label = Annotated[str, Meta(description=f"what sort of memory it is, at most {limits.LABEL_BYTES_MAX} bytes, or empty")]
 Place = Annotated[
     tuple[float, float] | None, Meta(description="latitude and longitude in degrees (WGS 84), or nil for nowhere")
-]
-Vectors = Annotated[
-    dict[str, bytes] | None,
-    Meta(description="by vector space, or alias: little-endian float32 components; nil: none told"),
 ]
 Importance = Annotated[
     Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="0 to 1, or nil where nobody has said")

@@ -7,8 +7,19 @@ from typing import Annotated
 from msgspec import Meta
 
 from recollectd.protocol import limits
-from recollectd.protocol.messages.fields import Namespace, Part, Reply, Request, Time, Write
-from recollectd.protocol.messages.memories import MemoryId, SpaceName
+from recollectd.protocol.messages.fields import (
+    ConversationId,
+    Cursor,
+    Namespace,
+    PageLimit,
+    Part,
+    Position,
+    Reply,
+    Request,
+    Time,
+    Write,
+)
+from recollectd.protocol.messages.memories import ChangedSince, MemoryId, SpaceName
 
 Metric = Annotated[str, Meta(description="`cosine`, `dot` (inner product) or `l2`")]
 Precision = Annotated[str, Meta(description="how the index keeps components: `f32`, `bf16` or `i8`")]
@@ -106,9 +117,67 @@ class SpaceSwitch(Write, frozen=True, tag=117):
     position: Annotated[
         int, Meta(ge=0, description="behind which no memory may have changed, and the space not been made")
     ]
+    messages: Annotated[
+        bool, Meta(description="nor any conversation, if messages are searched, nor whether they are")
+    ] = False
 
 
 class Switched(Reply, frozen=True, tag=117):
     """Answers `SpaceSwitch`."""
 
     switched: Annotated[bool, Meta(description="false: a memory has changed, look again")]
+
+
+Incarnation = Annotated[int, Meta(ge=1, description="the commit that created the conversation")]
+
+
+class MessageVector(Part, frozen=True):
+    """The vector of a message's content."""
+
+    conversation_id: ConversationId
+    incarnation: Incarnation
+    position: Position
+    components: Annotated[bytes, Meta(description="little-endian float32")]
+
+
+class SpaceEmbedMessages(Write, frozen=True, tag=118):
+    """Gives messages of conversations a vector in one space. Answered by `Embedded`.
+
+    A message of a conversation that is gone, or was made anew since, is left alone; so this may be sent again. Other
+    spaces' vectors stay. `NOT_FOUND` if there is no such space.
+    """
+
+    namespace: Namespace
+    space: SpaceName
+    vectors: Annotated[tuple[MessageVector, ...], Meta(description=f"1 to {limits.EMBEDDED_MAX}")]
+
+
+class SpaceLacking(Request, frozen=True, tag=119):
+    """Walks messages that have no vector in a space, where messages are searched. Answered by `LackingMessages`.
+
+    A page may be empty and still have a cursor: the walk looks at a bounded number of messages a step.
+    """
+
+    namespace: Namespace
+    space: SpaceName
+    limit: PageLimit = limits.PAGE_ITEMS_DEFAULT
+    cursor: Cursor = b""
+    changed_since: ChangedSince = 0
+    counted: Annotated[bool, Meta(description="only say how many there are")] = False
+
+
+class LackingMessage(Part, frozen=True):
+    """One message without a vector in the space."""
+
+    conversation_id: ConversationId
+    incarnation: Incarnation
+    position: Position
+    content: Annotated[str, Meta(description="what was said")]
+
+
+class LackingMessages(Reply, frozen=True, tag=118):
+    """Answers `SpaceLacking`."""
+
+    messages: Annotated[tuple[LackingMessage, ...], Meta(description="by conversation, in the order of positions")]
+    cursor: Cursor
+    count: Annotated[int, Meta(ge=0, description="how many were found in this step")]
