@@ -113,7 +113,9 @@ def _view_options(config: Config) -> ViewOptions:
         expansion_search=options.vector_effort,
         recall=options.vector_recall_percent / 100,
     )
-    return ViewOptions(options.memory_cache_bytes, options.erase_interval_s, options.keyword_flush_bytes, vectors)
+    return ViewOptions(
+        options.memory_cache_bytes, options.erase_interval_s, options.keyword_flush_bytes, vectors=vectors
+    )
 
 
 def _reporter(what: str, unit: str) -> Progress:

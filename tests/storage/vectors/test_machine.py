@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from recollectd.storage.vectors import building, parking
 from recollectd.storage.vectors.builders import HereBuilder
 from recollectd.storage.vectors.building import Job
 from recollectd.storage.vectors.changes import Create, Delete, Drop, Put
@@ -67,6 +68,14 @@ class Machine(RuleBasedStateMachine):
     @initialize(spec=specs)
     def begin(self, spec: Spec) -> None:
         self.folder = tempfile.TemporaryDirectory()
+        # Graphs are parked after every few rows, so that each build that is cut off leaves something.
+        self.patches = [
+            mock.patch.object(building, "CHUNK_ROWS", 3),
+            mock.patch.object(parking, "ROWS_MIN", 1),
+            mock.patch.object(parking, "PARKING_SHARE", 1e9),
+        ]
+        for patch in self.patches:
+            patch.start()
         self.meanwhile: Callable[[], None] | None = None
         self.journaled = Journaled(Path(self.folder.name, "view"), builder=HereBuilder(self.between))
         self.journaled.commit(Create(b"a", "x", spec))
@@ -81,6 +90,8 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "folder"):
             self.folder.cleanup()
+            for patch in self.patches:
+                patch.stop()
 
     @rule(key=keys, spec=specs)
     def create(self, key: tuple[bytes, str], spec: Spec) -> None:

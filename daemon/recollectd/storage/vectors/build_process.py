@@ -1,7 +1,8 @@
 """`python -m recollectd.storage.vectors.build_process`: builds the segment that a line on stdin describes.
 
 Lines of JSON on stdout: {"done": …, "total": …} while it works, {"built": …} at the end. When whoever started it is
-gone, the next line ends it. It gives way to searches: the lowest priority but one.
+gone, the next line ends it; SIGTERM ends it, too, with what it has parked. It gives way to searches: the lowest priority
+but one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 import msgspec
 
 from recollectd.storage.vectors.building import Built, Job, build
+from recollectd.storage.vectors.parking import Ending
 
 NICENESS: Final = 10
 
@@ -28,8 +30,10 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 def main() -> None:
     """Build one segment."""
     os.nice(NICENESS)
+    ending = Ending()
+    ending.listen()
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
-    _say(Line(built=build(job, lambda done, total: _say(Line(done, total)))))
+    _say(Line(built=build(job, lambda done, total: _say(Line(done, total)), ending)))
 
 
 def _say(line: Line) -> None:

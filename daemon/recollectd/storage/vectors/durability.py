@@ -31,6 +31,7 @@ from recollectd.storage.vectors.files import mark_of, write_parts
 from recollectd.storage.vectors.manifest import (
     DUMPS_NAME,
     MANIFEST_NAME,
+    PARKED_NAME,
     SEGMENTS_NAME,
     DumpEntry,
     Manifest,
@@ -40,6 +41,7 @@ from recollectd.storage.vectors.manifest import (
     write_manifest,
 )
 from recollectd.storage.vectors.options import VectorOptions
+from recollectd.storage.vectors.parking import parked_name
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.space import Frozen, Space
 
@@ -83,6 +85,18 @@ class Durability:
     def segment_folder(self, number: int) -> Path:
         """Return where a segment's files are."""
         return self.folder / SEGMENTS_NAME / str(number)
+
+    # -- builds that were cut off -----------------------------------------------------------------------------------
+
+    def parked_folder(self, space: Space, extended: Segment | None) -> Path:
+        """Return where a build keeps its graph: for a space, and the segment whose graph goes on."""
+        number = extended.entry.number if extended is not None else 0
+        return self.folder / PARKED_NAME / parked_name(space.number, number)
+
+    def remove_parked(self, space: Space, gone: Iterable[Segment | None]) -> None:
+        """Throw away what was parked for a space and segments; None: of builds anew."""
+        for extended in gone:
+            shutil.rmtree(self.parked_folder(space, extended), ignore_errors=True)
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
@@ -203,7 +217,7 @@ class Durability:
     # -- the folder -------------------------------------------------------------------------------------------------
 
     def _make_folders(self) -> None:
-        for path in (self.folder, self.folder / DUMPS_NAME, self.folder / SEGMENTS_NAME):
+        for path in (self.folder, *(self.folder / name for name in (DUMPS_NAME, SEGMENTS_NAME, PARKED_NAME))):
             if not path.is_dir():
                 path.mkdir(FOLDER_MODE, parents=True)
                 sync_folder(path.parent)
@@ -227,6 +241,14 @@ class Durability:
                         file.unlink()
             elif not path.name.isdigit() or int(path.name) not in self.building:
                 shutil.rmtree(path)
+        wanted = {
+            parked_name(entry.number, extended)
+            for entry in self.manifest.spaces
+            for extended in (0, *(one.number for one in entry.segments))
+        }
+        for path in (self.folder / PARKED_NAME).iterdir():
+            if path.name not in wanted:
+                shutil.rmtree(path, ignore_errors=True)
 
     building: frozenset[int] = frozenset()
 

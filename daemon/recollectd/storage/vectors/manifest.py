@@ -10,6 +10,7 @@ Layout of the folder:
                       ids       record ids both ways (native/vector_ids.pyx)
                       graph     usearch over i8 or bf16 copies, keyed by row; not in small segments
                       dead-<seq>  a bit per row: dead as of that commit
+    parked/                     graphs of builds that were cut off (parking.py); the manifest knows nothing of them
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ MAGIC: Final = b"RVM1"
 MANIFEST_NAME: Final = "MANIFEST"
 DUMPS_NAME: Final = "dumps"
 SEGMENTS_NAME: Final = "segments"
+PARKED_NAME: Final = "parked"
 ROWS_NAME: Final = "rows"
 IDS_NAME: Final = "ids"
 GRAPH_NAME: Final = "graph"

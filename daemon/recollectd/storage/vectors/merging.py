@@ -15,12 +15,15 @@ import msgspec
 
 from recollectd.storage.durable import FOLDER_MODE
 from recollectd.storage.vectors.builders import Builder
-from recollectd.storage.vectors.building import CHUNK_ROWS, Built, Job, Progress, Source, write_dead
+from recollectd.storage.vectors.building import CHUNK_ROWS, Built, Job, Progress, write_dead
 from recollectd.storage.vectors.delta import Delta
 from recollectd.storage.vectors.durability import Durability
+from recollectd.storage.vectors.errors import BuildFailed, BuildStopped
 from recollectd.storage.vectors.files import write_parts
 from recollectd.storage.vectors.manifest import GRAPH_NAME, IDS_NAME, ROWS_NAME, SegmentEntry
 from recollectd.storage.vectors.options import VectorOptions
+from recollectd.storage.vectors.parking import Parking
+from recollectd.storage.vectors.placing import Source
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.space import Frozen, Space
 
@@ -31,10 +34,14 @@ SOURCE_DEAD_NAME: Final = "source-{}"
 
 
 class Plan(NamedTuple):
-    """taken: the segments to merge with the delta; extend: the one of them whose graph goes on, or None."""
+    """taken: the segments to merge with the delta; extend: the one of them whose graph goes on, or None.
+
+    whole: no byte of what died may be left.
+    """
 
     taken: tuple[Segment, ...]
     extend: Segment | None
+    whole: bool = False
 
 
 def is_due(space: Space, options: VectorOptions) -> bool:
@@ -56,13 +63,16 @@ def is_left(space: Space, options: VectorOptions) -> bool:
     return asked == space.changed_seq
 
 
-def plan(space: Space, options: VectorOptions) -> Plan:
+def plan(space: Space, durability: Durability) -> Plan:
     """Return how a space is merged best."""
+    options = durability.options
     if not space.segments:
         return Plan((), None)
     base, small = space.segments[0], space.segments[1:]
     if _is_worn(base, options):
         return Plan(space.segments, None)
+    if durability.parked_folder(space, base).is_dir():
+        return Plan(space.segments, base)  # it was begun before
     arriving = sum(segment.live for segment in small) + space.active.live
     if base.has_graph and arriving < base.rows * options.small_share:
         goes_on = next((segment for segment in small if segment.has_graph and not _is_worn(segment, options)), None)
@@ -72,7 +82,7 @@ def plan(space: Space, options: VectorOptions) -> Plan:
 
 def plan_whole(space: Space) -> Plan:
     """Return a plan after which nothing that died is left in any file."""
-    return Plan(space.segments, None)
+    return Plan(space.segments, None, whole=True)
 
 
 def has_remains(space: Space) -> bool:
@@ -84,22 +94,25 @@ def _is_worn(segment: Segment, options: VectorOptions) -> bool:
     return segment.entry.churn + segment.dead > segment.rows * options.rebuild_share
 
 
-def merge(space: Space, plan: Plan, seq: int, durability: Durability, builder: Builder, progress: Progress) -> None:
+def merge(space: Space, plan: Plan, seq: int, durability: Durability, builder: Builder, progress: Progress) -> int:
     """Merge; readers and writers go on meanwhile. Raises BuildFailed, FileDamaged, OSError: then nothing has changed.
 
-    seq: of the last commit applied to every space. One merge at a time.
+    seq: of the last commit applied to every space. One merge at a time. Returns how many rows a build that was cut off
+    had entered before.
     """
     frozen = space.freeze(seq, plan.taken)
     number = durability.take_number()
     durability.building = frozenset((number,))
     try:
-        built = _build(space, frozen, plan, number, durability, builder, progress)
+        built, saved = _build(space, frozen, plan, number, durability, builder, progress)
         with durability.lock:
             durability.building = frozenset()
             if space.dropped or space.frozen is not frozen.delta:
-                return  # what was built is removed with the next step
+                return 0  # what was built is removed with the next step
             durability.commit(space, frozen, built)
             space.settle(frozen, built)
+            durability.remove_parked(space, (plan.extend, *plan.taken))
+        return saved
     finally:
         durability.building = frozenset()
         if space.frozen is frozen.delta:
@@ -108,29 +121,39 @@ def merge(space: Space, plan: Plan, seq: int, durability: Durability, builder: B
 
 def _build(
     space: Space, frozen: Frozen, plan: Plan, number: int, durability: Durability, builder: Builder, progress: Progress
-) -> Segment | None:
+) -> tuple[Segment | None, int]:
     live = sum(int((~segment.dead_at(frozen.seq)).sum()) for segment in frozen.segments)
     alive = frozen.delta.alive_at(frozen.seq)
     if not live and not len(alive):
-        return None
+        return None, 0
     folder = durability.segment_folder(number)
     folder.mkdir(FOLDER_MODE)
     try:
-        job = _job(space, frozen, plan, folder, durability.options)
-        entry = _entry(number, builder.build(job, progress))
+        job = _job(space, frozen, plan, folder, durability)
+        built = builder.build(job, progress)
         _remove_inputs(folder)
         graph_bytes = sum(segment.graph_bytes for segment in frozen.kept)
-        return durability.open_segment(entry, space, graph_bytes)
+        return durability.open_segment(_entry(number, built), space, graph_bytes), built.saved
+    except BuildStopped:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except BuildFailed:
+        # Should what was parked be the reason, it is so once.
+        durability.remove_parked(space, (plan.extend,))
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _job(space: Space, frozen: Frozen, plan: Plan, folder: Path, options: VectorOptions) -> Job:
+def _job(space: Space, frozen: Frozen, plan: Plan, folder: Path, durability: Durability) -> Job:
+    options = durability.options
     segments = sorted(frozen.segments, key=lambda segment: segment is not plan.extend)
     sources = [_segment_source(segment, frozen.seq, folder) for segment in segments]
     sources.append(_delta_source(frozen.delta, frozen.seq, folder))
     extend = plan.extend
+    parked = os.fspath(durability.parked_folder(space, extend))
     return Job(
         folder=os.fspath(folder),
         spec=space.spec,
@@ -144,6 +167,7 @@ def _job(space: Space, frozen: Frozen, plan: Plan, folder: Path, options: Vector
         scale=extend.entry.scale if extend is not None else 1.0,
         churn=extend.entry.churn if extend is not None else 0,
         residue=extend.entry.residue if extend is not None else 0,
+        parking=Parking(parked, options.parking_interval_s, spotless=plan.whole),
     )
 
 

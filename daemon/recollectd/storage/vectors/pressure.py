@@ -25,6 +25,7 @@ class MergeClock:
         self.done = 0
         self.total = 0
         self.rows_merged = 0
+        self.rows_saved = 0
         self.merges = 0
         self.seconds = 0.0
         self._since_s = 0.0
@@ -37,8 +38,9 @@ class MergeClock:
         """So many of so many rows are entered."""
         self.done, self.total = done, total
 
-    def end(self) -> None:
-        """The merge has ended well."""
+    def end(self, saved: int) -> None:
+        """The merge has ended well. saved: rows that one that was cut off had entered before."""
+        self.rows_saved += saved
         self.merges += 1
         self.rows_merged += self.total
         self.seconds += time.monotonic() - self._since_s

@@ -38,6 +38,7 @@ def view_statistics(
         "merges": clock.merges,
         "merging_rows": clock.total,
         "merging_rows_done": clock.done,
+        "merged_rows_saved": clock.rows_saved,
         "merged_rows_per_s": clock.rows_per_s,
         "searches": recall.searches,
         "approximate_searches": recall.approximate,
