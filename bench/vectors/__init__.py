@@ -20,10 +20,9 @@ import numpy as np
 
 from bench.latency import percentiles
 from bench.report import Report
-from bench.vectors import engines, through_socket
+from bench.vectors import engines, large, through_socket
 from bench.vectors.data import NEAREST, Data, nearest, read, recall, synthetic
 from bench.vectors.engines import SCOPE, SPACE, Engine, FaissHnsw, Hnswlib, Ours
-from bench.vectors.large import large
 from recollectd.server.main import SWITCH_INTERVAL_S
 from recollectd.storage.vectors.changes import Change, Delete, Put
 from recollectd.storage.vectors.selection import Selection
@@ -71,7 +70,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
             through_socket.burst(daemon, data, arguments.burst, report)
         _burst(Path(folder, "burst"), data, arguments.burst, report)
         if arguments.large:
-            large(Path(folder), arguments.large, report)
+            large.measure(Path(folder), arguments.large, report)
 
 
 def _compare(view: VectorView, data: Data, peers: list[Engine], report: Report, case: str) -> None:

@@ -173,6 +173,24 @@ class Machine(RuleBasedStateMachine):
             if crash:
                 self.journaled.reopen()
 
+    @rule(key=keys, steps=some.integers(1, 4), seed=seeds, whole=some.booleans())
+    def a_build_is_cut_off_when_it_has_parked(self, key: tuple[bytes, str], steps: int, seed: int, whole: bool) -> None:
+        park, left = parking.Parker.park, steps
+
+        def park_and_crash(*arguments: Any) -> None:
+            nonlocal left
+            park(*arguments)
+            left -= 1
+            if not left:
+                raise Crashed
+
+        if key in self.journaled.specs:
+            self.put(key, [f"r{number}".encode() for number in range(12)], seed)
+            self.journaled.view.checkpoint()
+            with mock.patch.object(parking.Parker, "park", park_and_crash), contextlib.suppress(Crashed):
+                self.journaled.view.compact() if whole else self.journaled.view.merge(*key)
+            self.journaled.reopen()
+
     @rule(key=keys, seed=seeds)
     def rebuild_while_things_change(self, key: tuple[bytes, str], seed: int) -> None:
         def records() -> Iterator[tuple[bytes, Floats]]:

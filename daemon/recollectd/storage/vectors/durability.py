@@ -259,6 +259,7 @@ def _entry_of(space: Space, damaged: str) -> SpaceEntry:
         *(space.number, space.scope, space.name, space.spec, space.created_seq, space.covered_seq),
         segments=segments,
         damaged=damaged,
+        effort=space.effort.now,
     )
 
 

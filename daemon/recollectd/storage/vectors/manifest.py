@@ -58,7 +58,7 @@ class SegmentEntry(msgspec.Struct, frozen=True):
 class SpaceEntry(msgspec.Struct, frozen=True):
     """One space: its segments, the largest first, hold it as of covered_seq; later changes are in dumps.
 
-    damaged: why it must be rebuilt, or empty.
+    damaged: why it must be rebuilt, or empty. effort: how far its graphs were searched, 0: not known.
     """
 
     number: int
@@ -69,6 +69,7 @@ class SpaceEntry(msgspec.Struct, frozen=True):
     covered_seq: int
     segments: tuple[SegmentEntry, ...] = ()
     damaged: str = ""
+    effort: int = 0
 
 
 class DumpEntry(msgspec.Struct, frozen=True):

@@ -73,7 +73,7 @@ class Space:
         self.deleted: list[tuple[int, bytes]] = []
         self._delta_rows_max = options.delta_rows_max
         self.active = Delta(self.spec, options.delta_rows_max)
-        self.effort = Effort(options.expansion_search, options.recall)
+        self.effort = Effort((options.recall and entry.effort) or options.expansion_search, options.recall)
         self.frozen: Delta | None = None
         # Records that died in what a merge takes, since it took it, and when.
         self._died_since: dict[bytes, int] | None = None
