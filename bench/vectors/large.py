@@ -75,7 +75,7 @@ class _Large:
         self._count = count
         self._report = report
         self._daemon_options = daemon_options
-        self._vectors = Clustered(count)
+        self._vectors = Clustered()
         self._case = f"{count:,} x {self._vectors.dimensions}, synthetic"
         self._queries = self._vectors.queries(QUERIES)
         self._truth = Truth(self._vectors, self._queries)

@@ -30,6 +30,7 @@ from recollectd.storage.vectors.errors import FileDamaged
 from recollectd.storage.vectors.files import mark_of, write_parts
 from recollectd.storage.vectors.manifest import (
     DUMPS_NAME,
+    GRAPH_NAME,
     MANIFEST_NAME,
     PARKED_NAME,
     SEGMENTS_NAME,
@@ -102,6 +103,7 @@ class Durability:
 
     def open_spaces(self) -> list[Space]:
         """Return all spaces as the files tell; those whose files are damaged are empty and say so."""
+        self._graph_bytes_open = 0
         spaces = {entry.number: self._open_space(entry) for entry in self.manifest.spaces}
         for dump in self.manifest.dumps:
             self._load_dump(dump, spaces)
@@ -109,19 +111,25 @@ class Durability:
             space.loaded(self.manifest.seq)
         return list(spaces.values())
 
-    def open_segment(self, entry: SegmentEntry, spec_of: Space | SpaceEntry, graph_bytes: int = 0) -> Segment:
-        """Return a segment, its files checked. graph_bytes: of all other graphs. Raises FileDamaged."""
+    def open_segment(self, entry: SegmentEntry, spec_of: Space | SpaceEntry, beside: int) -> Segment:
+        """Return a segment, its files checked. beside: bytes of all other graphs. Raises FileDamaged."""
         budget = self.options.graph_bytes_max
-        own = entry.files["graph"].length if "graph" in entry.files else 0
-        crowded = bool(budget and graph_bytes + own > budget)
+        crowded = bool(budget and beside + _graph_bytes(entry) > budget)
         return Segment(self.segment_folder(entry.number), entry, spec_of.spec, random_access=crowded)
+
+    def graph_bytes_beside(self, space: Space, kept: Iterable[Segment]) -> int:
+        """Return the bytes of all graphs but those of a space, of which these are kept."""
+        others = (entry for entry in self.manifest.spaces if entry.number != space.number)
+        entries = chain((one for entry in others for one in entry.segments), (segment.entry for segment in kept))
+        return sum(map(_graph_bytes, entries))
 
     def _open_space(self, entry: SpaceEntry) -> Space:
         segments: list[Segment] = []
         if not entry.damaged:
             try:
                 for each in entry.segments:
-                    segments.append(self.open_segment(each, entry, sum(one.graph_bytes for one in segments)))
+                    segments.append(self.open_segment(each, entry, self._graph_bytes_open))
+                    self._graph_bytes_open += _graph_bytes(each)
             except FileDamaged as error:
                 logger.error("vectors of %r in %r: %s; the space must be rebuilt", entry.name, entry.scope, error)
                 entry = msgspec.structs.replace(entry, damaged=str(error))
@@ -163,7 +171,7 @@ class Durability:
             dumps = [] if whole else list(self.manifest.dumps)
             if changed:
                 sync_folder(path.parent)
-                dumps.append(DumpEntry(number, mark_of(path), tuple(changed)))
+                dumps.append(DumpEntry(number, mark_of(path), tuple(changed), seq))
             self._replace(seq, tuple(_entry_of(space, damaged[space.number]) for space in counted), dumps)
             for space in sound:
                 space.dumped_seq = max(space.dumped_seq, seq)
@@ -205,8 +213,13 @@ class Durability:
         return msgspec.structs.replace(segment.entry, dead=name, dead_mark=mark)
 
     def _replace(self, seq: int, spaces: tuple[SpaceEntry, ...], dumps: Sequence[DumpEntry]) -> None:
-        numbers = {entry.number for entry in spaces}
-        used = tuple(dump for dump in dumps if numbers.intersection(dump.spaces))
+        covered = {entry.number: entry.covered_seq for entry in spaces}
+        # What segments cover is read from them alone.
+        used = tuple(
+            dump
+            for dump in dumps
+            if any(not dump.seq or covered[number] < dump.seq for number in dump.spaces if number in covered)
+        )
         manifest = Manifest(seq, self._next_number, spaces, used)
         sync_folder(self.folder / SEGMENTS_NAME)
         write_manifest(self.folder, manifest)
@@ -251,6 +264,10 @@ class Durability:
                 shutil.rmtree(path, ignore_errors=True)
 
     building: frozenset[int] = frozenset()
+
+
+def _graph_bytes(entry: SegmentEntry) -> int:
+    return entry.files[GRAPH_NAME].length if GRAPH_NAME in entry.files else 0
 
 
 def _entry_of(space: Space, damaged: str) -> SpaceEntry:

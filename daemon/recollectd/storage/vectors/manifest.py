@@ -73,11 +73,12 @@ class SpaceEntry(msgspec.Struct, frozen=True):
 
 
 class DumpEntry(msgspec.Struct, frozen=True):
-    """One file of deltas, and the numbers of the spaces in it."""
+    """One file of deltas, and the numbers of the spaces in it. seq: nothing in it is newer; 0: not known."""
 
     number: int
     mark: FileMark
     spaces: tuple[int, ...]
+    seq: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True):

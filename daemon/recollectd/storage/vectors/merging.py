@@ -27,6 +27,9 @@ from recollectd.storage.vectors.placing import Source
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.space import Frozen, Space
 
+PRESSED_FLUSHES: Final = 2
+PRESSED_SHARE: Final = 4
+
 # On disk while a segment is built: what the delta brings.
 DELTA_ROWS_NAME: Final = "delta-rows"
 DELTA_IDS_NAME: Final = "delta-ids"
@@ -74,10 +77,20 @@ def plan(space: Space, durability: Durability) -> Plan:
     if durability.parked_folder(space, base).is_dir():
         return Plan(space.segments, base)  # it was begun before
     arriving = sum(segment.live for segment in small) + space.active.live
-    if base.has_graph and arriving < base.rows * options.small_share:
+    if base.has_graph and arriving < base.rows * _small_share(space, options):
         goes_on = next((segment for segment in small if segment.has_graph and not _is_worn(segment, options)), None)
         return Plan(small, goes_on)
     return Plan(space.segments, base if base.has_graph else None)
+
+
+def _small_share(space: Space, options: VectorOptions) -> float:
+    """Return how large a part of the base the second segment may become.
+
+    Where more waits than a merge takes that was begun in time, vectors come faster than they are merged: then entering
+    each of them twice costs more than writing the base more often.
+    """
+    pressed = space.active.count >= PRESSED_FLUSHES * options.flush_rows
+    return options.small_share / PRESSED_SHARE if pressed else options.small_share
 
 
 def plan_whole(space: Space) -> Plan:
@@ -132,8 +145,8 @@ def _build(
         job = _job(space, frozen, plan, folder, durability)
         built = builder.build(job, progress)
         _remove_inputs(folder)
-        graph_bytes = sum(segment.graph_bytes for segment in frozen.kept)
-        return durability.open_segment(_entry(number, built), space, graph_bytes), built.saved
+        beside = durability.graph_bytes_beside(space, frozen.kept)
+        return durability.open_segment(_entry(number, built), space, beside), built.saved
     except BuildStopped:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -23,8 +23,8 @@ class VectorOptions:
     small_share: the second segment is merged into the base when it has grown to this share of it.
     build_threads: threads of the building process.
     parking_interval_s: a build keeps its graph so often, for the next one to go on with if it is cut off.
-    graph_bytes_max: the part of the page cache that graphs may fill; 0: unlimited. Those that do not fit are read
-    without read-ahead, which is slow and does not push out the rest.
+    graph_bytes_max: the part of the page cache that graphs of all spaces may fill; 0: unlimited. Those that do not fit
+    are read without read-ahead, which is slow and does not push out the rest.
     dump_files_max: at so many files of deltas all are written as one.
     recall_interval: every how many approximate searches one is asked again exactly, in spaces of up to 20,000 rows, and
     more seldom in larger ones; 0: never.

@@ -16,7 +16,7 @@ def view_statistics(
 ) -> dict[str, int | float | None]:
     """Return figures by name.
 
-    graph_bytes: of graphs, which must stay in memory to be fast; tombstone_bytes: of who died when; mapped_rows_bytes
+    graph_bytes: of graphs, which must stay in memory to be fast, and are to fit into graph_bytes_max; tombstone_bytes: of who died when; mapped_rows_bytes
     and mapped_ids_bytes: of files that are read here and there; effort_max: how far graphs are searched at most.
     """
     segments = [segment for space in spaces for segment in space.segments]
@@ -29,6 +29,7 @@ def view_statistics(
         "segments": len(segments),
         "dead_rows": sum(segment.dead for segment in segments),
         "graph_bytes": graph_bytes,
+        "graph_bytes_max": options.graph_bytes_max,
         "graph_bytes_over": max(0, graph_bytes - options.graph_bytes_max) if options.graph_bytes_max else 0,
         "tombstone_bytes": sum(segment.died.nbytes for segment in segments),
         "mapped_rows_bytes": sum(marks[ROWS_NAME].length for marks in files),
