@@ -17,7 +17,8 @@ def view_statistics(
     """Return figures by name.
 
     graph_bytes: of graphs, which must stay in memory to be fast, and are to fit into graph_bytes_max; tombstone_bytes: of who died when; mapped_rows_bytes
-    and mapped_ids_bytes: of files that are read here and there; effort_max: how far graphs are searched at most.
+    and mapped_ids_bytes: of files that are read here and there; effort_max: how far graphs are searched at most. merging_left_s: seconds until the merge under way
+    has entered its rows; merged_rows_saved: rows that were entered by builds that were cut off.
     """
     segments = [segment for space in spaces for segment in space.segments]
     graph_bytes = sum(segment.graph_bytes for segment in segments)
@@ -39,6 +40,7 @@ def view_statistics(
         "merges": clock.merges,
         "merging_rows": clock.total,
         "merging_rows_done": clock.done,
+        "merging_left_s": clock.left_s,
         "merged_rows_saved": clock.rows_saved,
         "merged_rows_per_s": clock.rows_per_s,
         "searches": recall.searches,
