@@ -1,9 +1,10 @@
-"""As many vectors as wanted that lie as embeddings of sentences do, the same for the same seed, made where they are used.
+"""As many vectors as wanted that lie as embeddings of sentences do; the same for the same seed, made where they are used
+a few at a time.
 
 Topics have topics below them, four levels of 20, 20, 20 and 5; each is what it is below and something of its own. A
 vector is that of one of the 40,000 lowest, and something of its own, brought to norm 1. What is somebody's own is
 normal, and its components fall off by a power of their place, as the principal components of embeddings do: few
-directions say much, many a little. Powers and weights were chosen so that 100,000 of them lie, and are found in a graph,
+directions say much, many a little. Powers and weights were chosen so that 100,000 of them lie, and are found by graphs,
 as those of all-MiniLM-L6-v2 over 100,000 sentences:
 
                                                           sentences     these

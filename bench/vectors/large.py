@@ -68,9 +68,7 @@ def measure(folder: Path, count: int, report: Report, options: Mapping[str, obje
 
 
 class _Large:
-    def __init__(
-        self, daemon: DaemonProcess, count: int, report: Report, daemon_options: Mapping[str, object]
-    ) -> None:
+    def __init__(self, daemon: DaemonProcess, count: int, report: Report, daemon_options: Mapping[str, object]) -> None:
         self._daemon = daemon
         self._count = count
         self._report = report
@@ -191,7 +189,9 @@ class _Large:
         hello_s = self._daemon.start(self._daemon_options)
         with Connection(self._daemon.socket) as connection:
             Asked(connection).ask(self._queries[:1])
-        self._add("start until the first search", case, unit="s", ours=time.monotonic() - started, must=f"< {START_S_MAX}")
+        self._add(
+            "start until the first search", case, unit="s", ours=time.monotonic() - started, must=f"< {START_S_MAX}"
+        )
         self._add("  until the first hello", case, unit="s", ours=hello_s)
 
     def _check(self, acknowledged: int) -> int:

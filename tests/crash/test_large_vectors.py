@@ -25,6 +25,11 @@ def test_a_large_space_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert rows["missing of all that were acknowledged"].ours == 0
     assert (rows["  of so many"].ours or 0) > 0, "nothing was being merged when it was killed"
     assert (rows["recall@10, the daemon's own effort"].ours or 0) > 0.5
-    for measure in ("files: graphs", "files: vectors at full precision", "resident memory", "start until the first search"):
+    for measure in (
+        "files: graphs",
+        "files: vectors at full precision",
+        "resident memory",
+        "start until the first search",
+    ):
         assert (rows[measure].ours or 0) > 0
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A process that fills a view and merges it until it is killed: `python -m support.vector_builds FOLDER`. Says what it has parked."""
+"""`python -m support.vector_builds FOLDER` fills a view and merges it, and says when something is parked."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, spec: Spec) -> None:
         self.folder = tempfile.TemporaryDirectory()
         # Graphs are parked after every few rows, so that each build that is cut off leaves something.
-        self.patches = [
+        self.patches: list[Any] = [
             mock.patch.object(building, "CHUNK_ROWS", 3),
             mock.patch.object(parking, "ROWS_MIN", 1),
             mock.patch.object(parking, "PARKING_SHARE", 1e9),

@@ -133,7 +133,11 @@ def test_the_view_says_when_a_merge_will_have_ended(tmp_path: Path) -> None:
     journaled.put(KEY, random_vectors(np.random.default_rng(1), 5000, DIMENSIONS))
     assert journaled.view.statistics()["merging_left_s"] is None
     journaled.view.merge(*KEY)
-    assert [(each["merging_rows_done"], each["merging_rows"]) for each in seen] == [(2048, 5000), (4096, 5000), (5000, 5000)]
+    assert [(each["merging_rows_done"], each["merging_rows"]) for each in seen] == [
+        (2048, 5000),
+        (4096, 5000),
+        (5000, 5000),
+    ]
     left = [each["merging_left_s"] for each in seen]
     assert all(each is not None and each > 0 for each in left[:2])
     assert left[2] == 0

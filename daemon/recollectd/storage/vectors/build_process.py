@@ -1,8 +1,8 @@
 """`python -m recollectd.storage.vectors.build_process`: builds the segment that a line on stdin describes.
 
 Lines of JSON on stdout: {"done": …, "total": …} while it works, {"built": …} at the end. When whoever started it is
-gone, the next line ends it; SIGTERM ends it, too, with what it has parked. It gives way to searches: the lowest priority
-but one.
+gone, the next line ends it; SIGTERM ends it, too, once it has parked what it has. It gives way to searches: the lowest
+priority but one.
 """
 
 from __future__ import annotations

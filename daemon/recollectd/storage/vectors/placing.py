@@ -1,8 +1,8 @@
 """Where the rows of a segment go that is to be built, and which graph it begins with.
 
-*Anew*: the live rows of all sources one behind the other, and no graph. *Extend*: the first source keeps its row numbers
-and its graph; rows that died become holes, new rows take the holes first and then what follows. *Go on*: the same with a
-graph that a build before has parked: whatever source a row is in now, it stays where that graph has it.
+*Anew*: the live rows of all sources one behind the other, and no graph. *Extend*: the first source keeps its row
+numbers and its graph; rows that died become holes, new rows take the holes first and then what follows. *Go on*: the
+same with a graph that a build before has parked: whatever source a row is in now, it stays where that graph has it.
 """
 
 from __future__ import annotations

@@ -16,9 +16,10 @@ def view_statistics(
 ) -> dict[str, int | float | None]:
     """Return figures by name.
 
-    graph_bytes: of graphs, which must stay in memory to be fast, and are to fit into graph_bytes_max; tombstone_bytes: of who died when; mapped_rows_bytes
-    and mapped_ids_bytes: of files that are read here and there; effort_max: how far graphs are searched at most. merging_left_s: seconds until the merge under way
-    has entered its rows; merged_rows_saved: rows that were entered by builds that were cut off.
+    graph_bytes: of graphs, which must stay in memory to be fast, and are to fit into graph_bytes_max; tombstone_bytes:
+    of who died when; mapped_rows_bytes and mapped_ids_bytes: of files that are read here and there; effort_max: how far
+    graphs are searched at most. merging_left_s: seconds until the merge under way has entered its rows;
+    merged_rows_saved: rows that builds which were cut off had entered.
     """
     segments = [segment for space in spaces for segment in space.segments]
     graph_bytes = sum(segment.graph_bytes for segment in segments)
