@@ -1,4 +1,4 @@
-"""As many vectors as wanted that lie as embeddings of sentences do; the same for the same seed, made where they are used
+"""As many vectors as wanted that lie as embeddings of sentences do; the same for a seed, made where they are used,
 a few at a time.
 
 Topics have topics below them, four levels of 20, 20, 20 and 5; each is what it is below and something of its own. A
