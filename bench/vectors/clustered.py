@@ -4,8 +4,9 @@ a few at a time.
 Topics have topics below them, four levels of 20, 20, 20 and 5; each is what it is below and something of its own. A
 vector is that of one of the 40,000 lowest, and something of its own, brought to norm 1. What is somebody's own is
 normal, and its components fall off by a power of their place, as the principal components of embeddings do: few
-directions say much, many a little. Powers and weights were chosen so that 100,000 of them lie, and are found by graphs,
-as those of all-MiniLM-L6-v2 over 100,000 sentences:
+directions say much, many a little; the directions are random, as theirs are, so that no component is larger than the
+others. Powers and weights were chosen so that 100,000 of them lie, and are found by graphs, as those of
+all-MiniLM-L6-v2 over 100,000 sentences:
 
                                                           sentences     these
     similarity of a query to the nearest                       .71       .71
@@ -45,7 +46,8 @@ class Clustered:
         for branches, weight in zip(BRANCHES, TOPIC_WEIGHTS, strict=True):
             topics = np.repeat(topics, branches, axis=0)
             topics += weight * _falling(rng, len(topics), dimensions, TOPIC_POWER)
-        self._topics = topics
+        self._directions, _ = np.linalg.qr(rng.standard_normal((dimensions, dimensions), np.float32))
+        self._topics: Floats = topics @ self._directions
         self._made: tuple[int, Floats] = (-1, np.empty((0, dimensions), np.float32))
 
     def rows(self, start: int, stop: int) -> Floats:
@@ -66,7 +68,7 @@ class Clustered:
 
     def _draw(self, rng: np.random.Generator, count: int) -> Floats:
         drawn = self._topics[rng.integers(0, len(self._topics), count)]
-        drawn += OWN_WEIGHT * _falling(rng, count, self.dimensions, OWN_POWER)
+        drawn += OWN_WEIGHT * (_falling(rng, count, self.dimensions, OWN_POWER) @ self._directions)
         drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
         return drawn
 

@@ -23,7 +23,7 @@ from typing import Any, Final
 from bench.latency import percentiles
 from bench.load import throwaway_daemon
 from bench.process import DaemonProcess, weigh
-from bench.report import Report
+from bench.report import Report, figure
 from bench.states import drop_page_cache
 from bench.vectors.clustered import Clustered, Truth
 from bench.vectors.data import Floats, recall
@@ -97,7 +97,10 @@ class _Large:
         self._weigh("started and searched")
 
     def _add(self, measure: str, case: str = "", **figures: Any) -> None:
-        self._report.add(measure, f"{self._case}{case and ', '}{case}", **figures)
+        row = self._report.add(measure, f"{self._case}{case and ', '}{case}", **figures)
+        print(
+            f"         {row.measure}, {case or 'filling'}: {figure(row.ours)} {row.unit}", file=sys.stderr, flush=True
+        )
 
     def _fill(self) -> None:
         with _client(self._daemon) as client:
