@@ -43,6 +43,8 @@ START_S_MAX: Final = 10
 RECALL: Final = 0.95
 # Killed when so many more are acknowledged: and the merge that they bring about is under way.
 ADDED_BEFORE_KILL_MIN: Final = 25_000
+# In a large space merges last longer, and keep their graphs now and then: so long one that has is waited for.
+PARKED_WAIT_S: Final = 90.0
 LAST_ACKNOWLEDGED: Final = 500
 PROGRESS_S: Final = 10.0
 LATE_SHARE: Final = 0.1
@@ -90,6 +92,8 @@ class _Large:
         present = self._check(acknowledged)
         self._searches("after SIGKILL", present)
         _settle(self._daemon, "merging what is left")
+        saved = _vectors(self._daemon)["merged_rows_saved"]
+        self._add("  not entered again after the start", "killed", unit="rows", ours=saved)
         self._daemon.terminate()
         how = drop_page_cache(self._daemon.data)
         self._start(how)
@@ -174,9 +178,11 @@ class _Large:
         adding = _Adding(self._vectors)
         thread = threading.Thread(target=adding.add_until_killed, args=(self._daemon.socket, self._count))
         thread.start()
+        patience = time.monotonic() + PARKED_WAIT_S
         while thread.is_alive():
             merging = _vectors(self._daemon)
-            if adding.acknowledged >= self._count + ADDED_BEFORE_KILL_MIN and merging["merging_rows_done"]:
+            enough = adding.acknowledged >= self._count + ADDED_BEFORE_KILL_MIN and merging["merging_rows_done"]
+            if enough and (self._is_parked() or time.monotonic() > patience):
                 break
             time.sleep(0.05)
         self._daemon.kill()
@@ -185,6 +191,10 @@ class _Large:
         self._add("rows merged, of the merge under way", case, unit="rows", ours=merging["merging_rows_done"])
         self._add("  of so many", case, unit="rows", ours=merging["merging_rows"])
         return adding.acknowledged
+
+    def _is_parked(self) -> bool:
+        """Whether the merge under way has lasted so long that the next one could go on with it."""
+        return any(self._daemon.data.glob("vectors/parked/*/state"))
 
     def _start(self, case: str) -> None:
         """Start the daemon; the time runs from the start of the process to the first search answered."""

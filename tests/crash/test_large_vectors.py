@@ -16,6 +16,7 @@ OPTIONS = {"server.vector_flush_rows": 1_024, "server.vector_exact_rows_max": 1_
 
 def test_a_large_space_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large, "ADDED_BEFORE_KILL_MIN", 1_024)
+    monkeypatch.setattr(large, "PARKED_WAIT_S", 0.0)
     monkeypatch.setattr(large, "LEARNING_ROUNDS_MAX", 1)
     monkeypatch.setattr(large, "QUERIES", 300)
     report = Report("large")
