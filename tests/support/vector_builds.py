@@ -15,7 +15,7 @@ from recollectd.storage.vectors.spec import Spec
 from support.vectors import Journaled, random_vectors
 
 DIMENSIONS = 8
-ROWS = 60_000
+ROWS = 16_000
 KEY = (b"s", "texts")
 OPTIONS = VectorOptions(exact_rows_max=16, parking_interval_s=0.0)
 
