@@ -44,7 +44,7 @@ RECALL: Final = 0.95
 # Killed when so many more are acknowledged: and the merge that they bring about is under way.
 ADDED_BEFORE_KILL_MIN: Final = 25_000
 # In a large space merges last longer, and keep their graphs now and then: so long one that has is waited for.
-PARKED_WAIT_S: Final = 90.0
+PARKED_WAIT_S: Final = 180.0
 LAST_ACKNOWLEDGED: Final = 500
 PROGRESS_S: Final = 10.0
 LATE_SHARE: Final = 0.1
@@ -193,8 +193,8 @@ class _Large:
         return adding.acknowledged
 
     def _is_parked(self) -> bool:
-        """Whether the merge under way has lasted so long that the next one could go on with it."""
-        return any(self._daemon.data.glob("vectors/parked/*/state"))
+        """Whether a merge into another segment has lasted so long that the next one can go on with it."""
+        return any(self._daemon.data.glob("vectors/parked/*-[1-9]*/state"))
 
     def _start(self, case: str) -> None:
         """Start the daemon; the time runs from the start of the process to the first search answered."""

@@ -197,6 +197,25 @@ def test_what_is_damaged_is_not_taken(cut: Journaled, sort: str, how: str) -> No
     assert parked(cut) == []
 
 
+def test_the_base_takes_what_was_parked_anew_with_it(cut: Journaled, builder: CuttingOff) -> None:
+    finish(cut)
+    cut.view.checkpoint()
+    builder.cutting = True
+    cut.put(KEY, {b"one more": np.ones(DIMENSIONS, np.float32)})
+    cut.delete(KEY, [b"r1"])
+    cut_off(cut, whole=True)
+    (left,) = parked(cut)
+    builder.cutting = False
+    cut.view.merge(*KEY)  # into a second segment
+    assert len(cut.view._spaces[KEY].segments) == 2
+    assert parked(cut) == [left]
+    cut.put(KEY, random_vectors(np.random.default_rng(6), 900, DIMENSIONS, "more"))
+    cut.view.merge(*KEY)
+    assert len(cut.view._spaces[KEY].segments) == 1
+    assert parked(cut) == []
+    cut.check_all()
+
+
 def test_what_another_space_has_parked_is_not_taken(cut: Journaled) -> None:
     cut.commit(Drop(*KEY), Create(*KEY, Spec(DIMENSIONS, Metric.L2)))
     cut.view.checkpoint()

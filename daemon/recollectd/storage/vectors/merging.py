@@ -124,7 +124,9 @@ def merge(space: Space, plan: Plan, seq: int, durability: Durability, builder: B
                 return 0  # what was built is removed with the next step
             durability.commit(space, frozen, built)
             space.settle(frozen, built)
-            durability.remove_parked(space, (plan.extend, *plan.taken))
+            # A build anew that was cut off is still worth something where the base stays as it was.
+            anew = () if frozen.kept else (None,)
+            durability.remove_parked(space, (*anew, plan.extend, *plan.taken))
         return saved
     finally:
         durability.building = frozenset()
