@@ -116,7 +116,7 @@ def finish(journaled: Journaled) -> None:
 
 
 def test_the_next_build_goes_on(cut: Journaled, builder: CuttingOff) -> None:
-    assert [path.name for path in parked(cut)] == [f"{cut.view._spaces[KEY].number}-0"]
+    assert [path.name for path in parked(cut)] == [f"{cut.view._spaces[KEY].number}-whole"]
     finish(cut)
     assert saved(cut) == STEPS * STEP
     assert builder.entered == [ROWS - STEPS * STEP]
@@ -227,10 +227,10 @@ def test_what_another_space_has_parked_is_not_taken(cut: Journaled) -> None:
 
 def test_strangers_are_removed(cut: Journaled) -> None:
     number = cut.view._spaces[KEY].number
-    for name in ("77-0", f"{number}-99", "what"):
+    for name in ("77-whole", f"{number}-99", "what"):
         (cut.folder / "parked" / name).mkdir()
     cut.reopen()
-    assert [path.name for path in parked(cut)] == [f"{number}-0"]
+    assert [path.name for path in parked(cut)] == [f"{number}-whole"]
 
 
 def test_compacting_leaves_nothing_parked(cut: Journaled, builder: CuttingOff) -> None:

@@ -42,7 +42,7 @@ from recollectd.storage.vectors.manifest import (
     write_manifest,
 )
 from recollectd.storage.vectors.options import VectorOptions
-from recollectd.storage.vectors.parking import parked_name
+from recollectd.storage.vectors.parking import SECOND, WHOLE, parked_name
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.space import Frozen, Space
 
@@ -89,15 +89,14 @@ class Durability:
 
     # -- builds that were cut off -----------------------------------------------------------------------------------
 
-    def parked_folder(self, space: Space, extended: Segment | None) -> Path:
-        """Return where a build keeps its graph: for a space, and the segment whose graph goes on."""
-        number = extended.entry.number if extended is not None else 0
-        return self.folder / PARKED_NAME / parked_name(space.number, number)
+    def parked_folder(self, space: Space, what: int | str) -> Path:
+        """Return where a build keeps its graph; see `parked_name`."""
+        return self.folder / PARKED_NAME / parked_name(space.number, what)
 
-    def remove_parked(self, space: Space, gone: Iterable[Segment | None]) -> None:
-        """Throw away what was parked for a space and segments; None: of builds anew."""
-        for extended in gone:
-            shutil.rmtree(self.parked_folder(space, extended), ignore_errors=True)
+    def remove_parked(self, space: Space, gone: Iterable[int | str]) -> None:
+        """Throw away what was parked for a space."""
+        for what in gone:
+            shutil.rmtree(self.parked_folder(space, what), ignore_errors=True)
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
@@ -255,9 +254,9 @@ class Durability:
             elif not path.name.isdigit() or int(path.name) not in self.building:
                 shutil.rmtree(path)
         wanted = {
-            parked_name(entry.number, extended)
+            parked_name(entry.number, what)
             for entry in self.manifest.spaces
-            for extended in (0, *(one.number for one in entry.segments))
+            for what in (WHOLE, SECOND, *(one.number for one in entry.segments))
         }
         for path in (self.folder / PARKED_NAME).iterdir():
             if path.name not in wanted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +23,7 @@ from recollectd.storage.vectors.errors import BuildFailed, BuildStopped
 from recollectd.storage.vectors.files import write_parts
 from recollectd.storage.vectors.manifest import GRAPH_NAME, IDS_NAME, ROWS_NAME, SegmentEntry
 from recollectd.storage.vectors.options import VectorOptions
-from recollectd.storage.vectors.parking import Parking
+from recollectd.storage.vectors.parking import SECOND, WHOLE, Parking
 from recollectd.storage.vectors.placing import Source
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.space import Frozen, Space
@@ -74,7 +75,7 @@ def plan(space: Space, durability: Durability) -> Plan:
     base, small = space.segments[0], space.segments[1:]
     if _is_worn(base, options):
         return Plan(space.segments, None)
-    if durability.parked_folder(space, base).is_dir():
+    if durability.parked_folder(space, base.entry.number).is_dir():
         return Plan(space.segments, base)  # it was begun before
     arriving = sum(segment.live for segment in small) + space.active.live
     if base.has_graph and arriving < base.rows * _small_share(space, options):
@@ -124,9 +125,9 @@ def merge(space: Space, plan: Plan, seq: int, durability: Durability, builder: B
                 return 0  # what was built is removed with the next step
             durability.commit(space, frozen, built)
             space.settle(frozen, built)
-            # A build anew that was cut off is still worth something where the base stays as it was.
-            anew = () if frozen.kept else (None,)
-            durability.remove_parked(space, (*anew, plan.extend, *plan.taken))
+            # Where the base stays as it was, its being built anew may still be gone on with.
+            whole = () if frozen.kept else (WHOLE, SECOND)
+            durability.remove_parked(space, (_what(plan, frozen), *whole, *_numbers(plan.taken)))
         return saved
     finally:
         durability.building = frozenset()
@@ -154,7 +155,7 @@ def _build(
         raise
     except BuildFailed:
         # Should what was parked be the reason, it is so once.
-        durability.remove_parked(space, (plan.extend,))
+        durability.remove_parked(space, (_what(plan, frozen),))
         shutil.rmtree(folder, ignore_errors=True)
         raise
     except BaseException:
@@ -168,7 +169,7 @@ def _job(space: Space, frozen: Frozen, plan: Plan, folder: Path, durability: Dur
     sources = [_segment_source(segment, frozen.seq, folder) for segment in segments]
     sources.append(_delta_source(frozen.delta, frozen.seq, folder))
     extend = plan.extend
-    parked = os.fspath(durability.parked_folder(space, extend))
+    parked = os.fspath(durability.parked_folder(space, _what(plan, frozen)))
     return Job(
         folder=os.fspath(folder),
         spec=space.spec,
@@ -184,6 +185,22 @@ def _job(space: Space, frozen: Frozen, plan: Plan, folder: Path, durability: Dur
         residue=extend.entry.residue if extend is not None else 0,
         parking=Parking(parked, options.parking_interval_s, spotless=plan.whole),
     )
+
+
+def _what(plan: Plan, frozen: Frozen) -> int | str:
+    """Return what a merge builds, as what it parks is called."""
+    if plan.extend is not None:
+        return plan.extend.entry.number
+    return SECOND if frozen.kept else WHOLE
+
+
+def _numbers(segments: Sequence[Segment]) -> Iterator[int]:
+    return (segment.entry.number for segment in segments)
+
+
+def forget_parked(space: Space, durability: Durability) -> None:
+    """Throw away everything that was parked for a space."""
+    durability.remove_parked(space, (WHOLE, SECOND, *_numbers(space.segments)))
 
 
 def _segment_source(segment: Segment, seq: int, folder: Path) -> Source:

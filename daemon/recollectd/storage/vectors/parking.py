@@ -1,13 +1,14 @@
 """What a build that is cut off leaves to the next one: its graph so far, and which vector each row of it is.
 
-    parked/<space>-<extended>/state       b"RVP1", msgpack of State, u64 XXH64 of both, little-endian     do not change
-                              graph-<n>   usearch over the rows entered so far
+    parked/<space>-<what>/state       b"RVP1", msgpack of State, u64 XXH64 of both, little-endian     do not change
+                          graph-<n>   usearch over the rows entered so far
 
-<space> is the space's number, <extended> that of the segment whose graph goes on, or 0. Entering rows is nearly all of
-what a build costs, and the graph is all that is worth keeping: whoever goes on has the rows from where they are now.
-He takes of the graph what is still so, by comparing each row's id and checksum with the vectors he is to build of, and
-removes the rest. So nothing depends on what changed meanwhile, and what is parked may be thrown away at any time. It is
-not synced: what does not have its checksum is not taken.
+<space> is the space's number, <what> that of the segment whose graph goes on, or `whole` or `second`: built anew, in
+place of all segments or beside the base. Entering rows is nearly all of what a build costs, and the graph is all that is
+worth keeping: whoever goes on has the rows from where they are now. He takes of the graph what is still so, by comparing
+each row's id and checksum with the vectors he is to build of, and removes the rest. So nothing depends on what changed
+meanwhile, and what is parked may be thrown away at any time. It is not synced: what does not have its checksum is not
+taken.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 MAGIC: Final = b"RVP1"
 STATE_NAME: Final = "state"
 GRAPH_NAME: Final = "graph-{}"
+WHOLE: Final = "whole"
+SECOND: Final = "second"
 
 # Parking may take this part of the time that it saves.
 PARKING_SHARE: Final = 0.1
@@ -175,6 +178,6 @@ class Ending:
             raise SystemExit(ENDED_EXIT)
 
 
-def parked_name(space: int, extended: int) -> str:
-    """Return the name of the folder for a space and the segment whose graph goes on (0: none does)."""
-    return f"{space}-{extended}"
+def parked_name(space: int, what: int | str) -> str:
+    """Return the name of the folder for a space and what is built: the number of a segment, WHOLE or SECOND."""
+    return f"{space}-{what}"

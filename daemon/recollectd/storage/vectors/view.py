@@ -20,7 +20,16 @@ from recollectd.storage.vectors.durability import Durability
 from recollectd.storage.vectors.errors import SpaceUnknown
 from recollectd.storage.vectors.keeper import Keeper
 from recollectd.storage.vectors.manifest import SpaceEntry
-from recollectd.storage.vectors.merging import Plan, has_remains, is_due, is_left, merge, plan, plan_whole
+from recollectd.storage.vectors.merging import (
+    Plan,
+    forget_parked,
+    has_remains,
+    is_due,
+    is_left,
+    merge,
+    plan,
+    plan_whole,
+)
 from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.pressure import MergeClock, Pressure
 from recollectd.storage.vectors.recall import RecallMonitor
@@ -233,7 +242,7 @@ class VectorView:
                 if scope in (None, space.scope) and has_remains(space):
                     self._merge(space, plan_whole(space))
                 if scope in (None, space.scope):
-                    self._durability.remove_parked(space, (None, *space.segments))
+                    forget_parked(space, self._durability)
             with self._durability.lock:
                 self._durability.checkpoint(self._all(), self.applied_seq, whole=True)
 
