@@ -256,7 +256,7 @@ class Durability:
         wanted = {
             parked_name(entry.number, what)
             for entry in self.manifest.spaces
-            for what in (WHOLE, SECOND, *(one.number for one in entry.segments))
+            for what in (WHOLE, SECOND, *(str(one.number) for one in entry.segments))
         }
         for path in (self.folder / PARKED_NAME).iterdir():
             if path.name not in wanted:

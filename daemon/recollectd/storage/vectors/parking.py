@@ -4,11 +4,11 @@
                           graph-<n>   usearch over the rows entered so far
 
 <space> is the space's number, <what> that of the segment whose graph goes on, or `whole` or `second`: built anew, in
-place of all segments or beside the base. Entering rows is nearly all of what a build costs, and the graph is all that is
-worth keeping: whoever goes on has the rows from where they are now. He takes of the graph what is still so, by comparing
-each row's id and checksum with the vectors he is to build of, and removes the rest. So nothing depends on what changed
-meanwhile, and what is parked may be thrown away at any time. It is not synced: what does not have its checksum is not
-taken.
+place of all segments or beside the base. Entering rows is nearly all of what a build costs, and the graph is all that
+is worth keeping: whoever goes on has the rows from where they are now. He takes of the graph what is still so, by
+comparing each row's id and checksum with the vectors he is to build of, and removes the rest. So nothing depends on
+what changed meanwhile, and what is parked may be thrown away at any time. It is not synced: what does not have its
+checksum is not taken.
 """
 
 from __future__ import annotations
