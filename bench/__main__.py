@@ -33,6 +33,7 @@ BENCHES: Final = {
     "report": "a page of tables and plots from the rows of other benches",
     "states": "1,000,000 agent states: load, memory, disk, recovery, cold reads, scans",
     "vectors": "vector search in process beside hnswlib and faiss: CPU at equal recall, memory, filters, bursts",
+    "large": "a daemon with a million vectors: fill, memory, SIGKILL, start, searches from a cold page cache",
     "buffer": "a thousand agents' buffers: reads, persists, and bytes saved on disk",
     "fuzz": "hostile frames against the parser and the daemon",
     "locomo": "recall of evidence turns: one search over words and vectors",
@@ -43,6 +44,7 @@ BENCHES: Final = {
 _MODULES: Final = {
     "report": "page",  # bench.report is the rows themselves
     "client": "client_speed",
+    "large": "vectors.large",
 }
 
 

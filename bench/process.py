@@ -25,10 +25,20 @@ class StartFailed(RuntimeError):
 
 
 class Cost(NamedTuple):
-    """What a process has used so far: CPU seconds, resident bytes now."""
+    """What a process has used so far: CPU seconds, resident bytes now, CPU seconds of its children that have ended."""
 
     cpu_s: float
     resident_bytes: int
+    children_cpu_s: float
+
+
+class Memory(NamedTuple):
+    """Resident bytes of a process: in all, of its own, of mapped files (page cache it shares), and the most so far."""
+
+    resident: int
+    anonymous: int
+    mapped: int
+    peak: int
 
 
 class DaemonProcess:
@@ -147,13 +157,20 @@ class DaemonProcess:
         """Return CPU time and resident memory of the running daemon, from /proc."""
         return cost_of(self.pid)
 
+    def memory(self) -> Memory:
+        """Return what is resident of the running daemon, from /proc."""
+        fields = dict(line.split(":") for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
+        names = ("VmRSS", "RssAnon", "RssFile", "VmHWM")
+        return Memory(*(int(fields[name].split()[0]) * 1024 for name in names))
+
 
 def cost_of(pid: int) -> Cost:
     """Return CPU time and resident memory of a process, from /proc."""
     # The command in parentheses may hold spaces: fields are counted from behind it.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system, resident_pages = int(fields[11]), int(fields[12]), int(fields[21])
-    return Cost((user + system) / _TICKS, resident_pages * os.sysconf("SC_PAGE_SIZE"))
+    user, system, of_children, system_of_children = (int(field) for field in fields[11:15])
+    resident_bytes = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+    return Cost((user + system) / _TICKS, resident_bytes, (of_children + system_of_children) / _TICKS)
 
 
 class Weight(NamedTuple):

@@ -115,7 +115,7 @@ inline void *take_file(int descriptor, size_t bytes) {
     return start == MAP_FAILED ? nullptr : start;
 }
 
-inline void expect_random(void *start, size_t bytes) { madvise(start, bytes, MADV_RANDOM); }
+inline void advise(void *start, size_t bytes, int advice) { madvise(start, bytes, advice); }
 
 }  // namespace regions
 

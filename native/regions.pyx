@@ -9,10 +9,13 @@ from cpython.exc cimport PyErr_SetFromErrno
 cdef extern from "recollectd_regions.h" namespace "regions" nogil:
     void *take_zeros(size_t size)
     void *take_file(int descriptor, size_t size)
-    void c_expect_random "regions::expect_random"(void *start, size_t size)
+    void c_advise "regions::advise"(void *start, size_t size, int advice)
     void release(void *start, size_t size)
     void c_settle "regions::settle"()
     size_t c_waiting_bytes "regions::waiting_bytes"()
+
+cdef extern from "<sys/mman.h>" nogil:
+    int MADV_NORMAL, MADV_SEQUENTIAL, MADV_RANDOM, MADV_DONTNEED
 
 
 @cython.final
@@ -62,12 +65,31 @@ def of_file(int descriptor, size_t size):
     return made(start, size, False)
 
 
-def expect_random(region not None):
+cdef int advise(region, int advice) except -1:
     cdef Py_buffer buffer
     PyObject_GetBuffer(region, &buffer, PyBUF_SIMPLE)
     with nogil:
-        c_expect_random(buffer.buf, buffer.len)
+        c_advise(buffer.buf, buffer.len, advice)
     PyBuffer_Release(&buffer)
+    return 0
+
+
+def expect_random(region not None):
+    advise(region, MADV_RANDOM)
+
+
+def expect_in_order(region not None):
+    advise(region, MADV_SEQUENTIAL)
+
+
+def expect_anything(region not None):
+    advise(region, MADV_NORMAL)
+
+
+def leave_to_cache(memoryview region not None):
+    if not region.readonly:
+        raise ValueError("what is no file's would be lost")
+    advise(region, MADV_DONTNEED)
 
 
 def settle():

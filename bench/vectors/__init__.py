@@ -20,10 +20,9 @@ import numpy as np
 
 from bench.latency import percentiles
 from bench.report import Report
-from bench.vectors import engines, through_socket
+from bench.vectors import engines, large, through_socket
 from bench.vectors.data import NEAREST, Data, nearest, read, recall, synthetic
 from bench.vectors.engines import SCOPE, SPACE, Engine, FaissHnsw, Hnswlib, Ours
-from bench.vectors.large import large
 from recollectd.server.main import SWITCH_INTERVAL_S
 from recollectd.storage.vectors.changes import Change, Delete, Put
 from recollectd.storage.vectors.selection import Selection
@@ -44,7 +43,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="npz with `base` and `query`, as the data folder's README says")
     parser.add_argument("--rows", type=int, help="only the first so many of the base")
     parser.add_argument("--burst", type=int, default=100_000, help="vectors in the burst (default %(default)s)")
-    parser.add_argument("--large", type=int, default=0, help="also measure a space of so many synthetic vectors")
+    parser.add_argument("--large", type=int, default=0, help="also `python -m bench large` with so many")
 
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
@@ -71,7 +70,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
             through_socket.burst(daemon, data, arguments.burst, report)
         _burst(Path(folder, "burst"), data, arguments.burst, report)
         if arguments.large:
-            large(Path(folder, "large"), synthetic(data.base, arguments.large), data, report)
+            large.measure(Path(folder), arguments.large, report)
 
 
 def _compare(view: VectorView, data: Data, peers: list[Engine], report: Report, case: str) -> None:

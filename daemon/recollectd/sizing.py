@@ -29,7 +29,7 @@ class Profile:
 
     block_cache_percent: RocksDB's cache, memtables included. memtable_percent: the memtables' part of it.
     value_cache_percent: the daemon's own cache of values as they go out. head_cache_percent: what the sequencer
-    decides by.
+    decides by. graph_percent: the part of the page cache that graphs of vectors may take for themselves.
     """
 
     name: str
@@ -38,15 +38,16 @@ class Profile:
     memtable_percent: int
     value_cache_percent: int
     head_cache_percent: int
+    graph_percent: int
 
 
 # Beside the caches there must be room for the interpreter, for pages in flight, and for the page cache, which
 # holds the compressed files and is counted by control groups too.
 PROFILES: Final = (
-    Profile("small", 2 * _GIB, 10, 4, 5, 3),
-    Profile("laptop", 16 * _GIB, 10, 2, 10, 5),
-    Profile("server", 128 * _GIB, 15, 2, 15, 8),
-    Profile("large", 1 << 63, 20, 1, 20, 8),
+    Profile("small", 2 * _GIB, 10, 4, 5, 3, 25),
+    Profile("laptop", 16 * _GIB, 10, 2, 10, 5, 30),
+    Profile("server", 128 * _GIB, 15, 2, 15, 8, 35),
+    Profile("large", 1 << 63, 20, 1, 20, 8, 35),
 )
 
 
@@ -60,6 +61,7 @@ class Sizing:
     value_cache_bytes: int
     head_cache_count: int
     background_jobs: int
+    graph_bytes: int
 
 
 def size(topology: Topology, *, block_cache_bytes: int = 0, memtable_bytes: int = 0) -> Sizing:
@@ -79,4 +81,8 @@ def size(topology: Topology, *, block_cache_bytes: int = 0, memtable_bytes: int 
     background_jobs = min(BACKGROUND_JOBS_MAX, max(2, topology.processors // 2))
     value_cache_bytes = max(VALUE_CACHE_BYTES_MIN, memory_bytes * profile.value_cache_percent // 100)
     head_cache_count = max(HEAD_CACHE_COUNT_MIN, memory_bytes * profile.head_cache_percent // 100 // HEAD_BYTES)
-    return Sizing(profile.name, block_cache_bytes, memtable_bytes, value_cache_bytes, head_cache_count, background_jobs)
+    graph_bytes = memory_bytes * profile.graph_percent // 100
+    return Sizing(
+        *(profile.name, block_cache_bytes, memtable_bytes, value_cache_bytes, head_cache_count, background_jobs),
+        graph_bytes,
+    )

@@ -20,15 +20,16 @@ from recollectd.storage.engine import Engine
 class Followed:
     """A store and its views, which can be opened again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: ViewOptions = ViewOptions(0)) -> None:  # noqa: B008 - frozen
         self.folder = folder
+        self.options = options
         self.store = Store()
         self.views = self.open()
         self._followed = 0
 
     def open(self) -> MemoryViews:
         """Open views as a start does, with what is in the files."""
-        return open_views(self.folder, cast("Engine", self.store.engine), ViewOptions(0))
+        return open_views(self.folder, cast("Engine", self.store.engine), self.options)
 
     def reopen(self) -> None:
         """Open the views again: what was told since the last checkpoint is lost to them."""
@@ -44,10 +45,14 @@ class Followed:
 
     def follow(self) -> None:
         """Tell the views what was written behind their back, all of it at once."""
+        self.note()
+        self.views.tell_waiting()
+
+    def note(self) -> None:
+        """Let the views note what was written behind their back."""
         journal = self.store.journal
         first, self._followed = self._followed + 1, len(journal)
         self.views.follow([(seq, commits.decode(journal[seq - 1])) for seq in range(first, len(journal) + 1)])
-        self.views.tell_waiting()
 
     def index_anew(self) -> bool:
         """Do one step of what is to be indexed anew, and leave it untold; return whether there was one."""

@@ -9,11 +9,13 @@ import pytest
 
 from memory.asking import NS, add, memory, space, vector
 from memory.followed import Followed
+from recollectd.memory.memories.view_options import ViewOptions
 from recollectd.protocol import errors
 from recollectd.protocol.messages import memories as messages
 from recollectd.protocol.messages.search_settings import SearchConfigure
 from recollectd.protocol.messages.vector_spaces import SpaceDrop
 from recollectd.storage.keyspace import namespace_bytes
+from support.waiting import until
 
 NAMES = [f"m{number}" for number in range(5)]
 
@@ -88,4 +90,32 @@ def test_a_space_made_again_since_the_vectors_were_written_is_the_new_one(tmp_pa
         assert followed.search(vectors={"mini": vector(1.0, 0.5)}) == {"new"}
         assert followed.views.vectors.count(namespace_bytes(NS), "mini") == 1
         followed.reopen()
+    followed.views.close()
+
+
+def test_little_must_be_told_again(tmp_path: Path) -> None:
+    followed = Followed(tmp_path, ViewOptions(0, unsaved_changes_max=6))
+    followed.write(space("mini"), add(*(memory("tea", name, vectors={"mini": vector(1.0, 0.5)}) for name in NAMES[:4])))
+    assert followed.views.status()["unsaved_changes"] == 5
+    followed.views.start()
+    assert followed.views.durable_seq == 0, "what is less is left to the checkpoints of the records"
+    followed.store.write(add(memory("tea", NAMES[4], vectors={"mini": vector(1.0, 0.5)})))
+    followed.note()
+    until(lambda: followed.views.durable_seq == followed.store.position)
+    assert followed.views.status()["unsaved_changes"] == 0
+    followed.views.close()
+
+
+def test_what_cannot_be_made_durable_is_still_unsaved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> int:
+        raise OSError(28, "No space left on device")
+
+    followed = Followed(tmp_path, ViewOptions(0, unsaved_changes_max=1))
+    followed.write(space("mini"))
+    with monkeypatch.context() as patched:
+        patched.setattr(followed.views.vectors, "checkpoint", full)
+        followed.views.checkpoint()
+        assert followed.views.status()["unsaved_changes"] == 1
+    followed.views.checkpoint()
+    assert followed.views.status()["unsaved_changes"] == 0
     followed.views.close()

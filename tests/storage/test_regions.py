@@ -44,12 +44,21 @@ def test_a_file_is_read_and_not_written(tmp_path: Path) -> None:
     path.write_bytes(b"what it says")
     with path.open("rb") as file:
         region = regions.of_file(file.fileno(), 12)
-    regions.expect_random(region)
+    for advise in (regions.expect_in_order, regions.leave_to_cache, regions.expect_anything, regions.expect_random):
+        advise(region)
     path.unlink()
     assert bytes(region) == b"what it says"
     assert region.readonly
     with pytest.raises(TypeError, match="read-only"):
         region[0] = 1
+
+
+def test_what_is_no_files_is_not_let_go_of() -> None:
+    region = regions.zeros(MIB)
+    region[7] = 3
+    with pytest.raises(ValueError, match="would be lost"):
+        regions.leave_to_cache(region)
+    assert region[7] == 3
 
 
 def test_what_cannot_be_mapped_is_said(tmp_path: Path) -> None:

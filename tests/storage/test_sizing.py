@@ -107,6 +107,10 @@ def test_the_profiles_are_in_order_and_cover_everything() -> None:
     assert bounds[-1] >= 1 << 62
     assert len({profile.name for profile in PROFILES}) == len(PROFILES)
     assert all(2 * profile.memtable_percent <= profile.block_cache_percent for profile in PROFILES)
+    # All that is sized together leaves something to everything else.
+    for each in PROFILES:
+        sized = each.block_cache_percent + each.value_cache_percent + each.head_cache_percent + each.graph_percent
+        assert sized <= 85
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,13 @@ from recollectd.storage.vectors.view import VectorView
 
 # Small, so that every path is taken by few rows.
 OPTIONS: Final = VectorOptions(
-    flush_rows=8, delta_rows_max=64, exact_rows_max=4, allowed_exact_max=4, coarse_rows_min=4, dump_files_max=3
+    flush_rows=8,
+    delta_rows_max=64,
+    exact_rows_max=4,
+    allowed_exact_max=4,
+    coarse_rows_min=4,
+    dump_files_max=3,
+    parking_interval_s=0.0,
 )
 TOLERANCE: Final = {Precision.F32: 2e-6, Precision.BF16: 0.02, Precision.I8: 0.04}
 

@@ -12,6 +12,15 @@ def of_file(descriptor: int, size: int) -> memoryview:
 def expect_random(region: memoryview) -> None:
     """Read no file ahead: what is touched next is far from it."""
 
+def expect_in_order(region: memoryview) -> None:
+    """Read a file far ahead: it is read from its beginning to its end."""
+
+def expect_anything(region: memoryview) -> None:
+    """Take back what was expected."""
+
+def leave_to_cache(region: memoryview) -> None:
+    """Let the page cache have a file's pages, and this process none. Raises ValueError for memory that may be written."""
+
 def settle() -> None:
     """Wait until all that nobody looks at is given back. Other threads run meanwhile."""
 

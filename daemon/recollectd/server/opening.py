@@ -112,8 +112,11 @@ def _view_options(config: Config) -> ViewOptions:
         exact_rows_max=options.vector_exact_rows_max,
         expansion_search=options.vector_effort,
         recall=options.vector_recall_percent / 100,
+        graph_bytes_max=size(read_topology()).graph_bytes,
     )
-    return ViewOptions(options.memory_cache_bytes, options.erase_interval_s, options.keyword_flush_bytes, vectors)
+    return ViewOptions(
+        options.memory_cache_bytes, options.erase_interval_s, options.keyword_flush_bytes, vectors=vectors
+    )
 
 
 def _reporter(what: str, unit: str) -> Progress:

@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from recollectd.storage.vectors import building, parking
 from recollectd.storage.vectors.builders import HereBuilder
 from recollectd.storage.vectors.building import Job
 from recollectd.storage.vectors.changes import Create, Delete, Drop, Put
@@ -67,6 +68,14 @@ class Machine(RuleBasedStateMachine):
     @initialize(spec=specs)
     def begin(self, spec: Spec) -> None:
         self.folder = tempfile.TemporaryDirectory()
+        # Graphs are parked after every few rows, so that each build that is cut off leaves something.
+        self.patches: list[Any] = [
+            mock.patch.object(building, "CHUNK_ROWS", 3),
+            mock.patch.object(parking, "ROWS_MIN", 1),
+            mock.patch.object(parking, "PARKING_SHARE", 1e9),
+        ]
+        for patch in self.patches:
+            patch.start()
         self.meanwhile: Callable[[], None] | None = None
         self.journaled = Journaled(Path(self.folder.name, "view"), builder=HereBuilder(self.between))
         self.journaled.commit(Create(b"a", "x", spec))
@@ -81,6 +90,8 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "folder"):
             self.folder.cleanup()
+            for patch in self.patches:
+                patch.stop()
 
     @rule(key=keys, spec=specs)
     def create(self, key: tuple[bytes, str], spec: Spec) -> None:
@@ -161,6 +172,24 @@ class Machine(RuleBasedStateMachine):
             self.meanwhile = None
             if crash:
                 self.journaled.reopen()
+
+    @rule(key=keys, steps=some.integers(1, 4), seed=seeds, whole=some.booleans())
+    def a_build_is_cut_off_when_it_has_parked(self, key: tuple[bytes, str], steps: int, seed: int, whole: bool) -> None:
+        park, left = parking.Parker.park, steps
+
+        def park_and_crash(*arguments: Any) -> None:
+            nonlocal left
+            park(*arguments)
+            left -= 1
+            if not left:
+                raise Crashed
+
+        if key in self.journaled.specs:
+            self.put(key, [f"r{number}".encode() for number in range(12)], seed)
+            self.journaled.view.checkpoint()
+            with mock.patch.object(parking.Parker, "park", park_and_crash), contextlib.suppress(Crashed):
+                self.journaled.view.compact() if whole else self.journaled.view.merge(*key)
+            self.journaled.reopen()
 
     @rule(key=keys, seed=seeds)
     def rebuild_while_things_change(self, key: tuple[bytes, str], seed: int) -> None:

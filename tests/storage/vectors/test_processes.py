@@ -116,6 +116,61 @@ def test_the_process_says_how_far_it_is(tmp_path: Path) -> None:
     assert told == [(2048, 5000), (4096, 5000), (5000, 5000)]
 
 
+def test_the_view_says_when_a_merge_will_have_ended(tmp_path: Path) -> None:
+    seen = []
+
+    class Looking(HereBuilder):
+        def build(self, job: Job, progress: Progress) -> Built:
+            def told(done: int, total: int) -> None:
+                progress(done, total)
+                seen.append(journaled.view.statistics())
+
+            return super().build(job, told)
+
+    options = VectorOptions(exact_rows_max=16)
+    journaled = Journaled(tmp_path / "view", options, Looking())
+    journaled.commit(Create(*KEY, Spec(DIMENSIONS)))
+    journaled.put(KEY, random_vectors(np.random.default_rng(1), 5000, DIMENSIONS))
+    assert journaled.view.statistics()["merging_left_s"] is None
+    journaled.view.merge(*KEY)
+    assert [(each["merging_rows_done"], each["merging_rows"]) for each in seen] == [
+        (2048, 5000),
+        (4096, 5000),
+        (5000, 5000),
+    ]
+    left = [each["merging_left_s"] for each in seen]
+    assert all(each is not None and each > 0 for each in left[:2])
+    assert left[2] == 0
+    assert journaled.view.statistics()["merging_left_s"] is None
+
+
+def test_what_segments_cover_is_in_no_file_of_deltas(tmp_path: Path) -> None:
+    journaled = filled(tmp_path / "view", HereBuilder(), 100)
+    another = (b"s", "another")
+    journaled.commit(Create(*another, Spec(DIMENSIONS)))
+    journaled.put(another, random_vectors(np.random.default_rng(2), 5, DIMENSIONS))
+    journaled.view.checkpoint()
+    journaled.put(KEY, random_vectors(np.random.default_rng(3), 10, DIMENSIONS, "more"))
+    journaled.view.checkpoint()
+    assert journaled.view.statistics()["dump_files"] == 2
+    journaled.view.merge(*KEY)
+    assert journaled.view.statistics()["dump_files"] == 1, "the first one holds the other space, too"
+    journaled.view.merge(*another)
+    assert list((tmp_path / "view" / "dumps").iterdir()) == []
+    journaled.reopen()
+    journaled.check_all()
+
+
+def test_what_comes_faster_than_it_is_merged_goes_into_the_base(tmp_path: Path) -> None:
+    journaled = filled(tmp_path / "view", HereBuilder(), 2000)
+    journaled.view.merge(*KEY)
+    for count, segments in ((63, 2), (128, 1)):
+        journaled.put(KEY, random_vectors(np.random.default_rng(count), count, DIMENSIONS, f"{count}-"))
+        journaled.view.merge(*KEY)
+        assert len(journaled.view._spaces[KEY].segments) == segments
+    journaled.check_all()
+
+
 def test_merges_begin_by_themselves(tmp_path: Path) -> None:
     merged = threading.Semaphore(0)
 

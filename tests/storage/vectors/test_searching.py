@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from recollectd.storage.vectors.builders import HereBuilder
 from recollectd.storage.vectors.building import new_graph
 from recollectd.storage.vectors.changes import Create
 from recollectd.storage.vectors.options import VectorOptions
+from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.selection import Selection
 from recollectd.storage.vectors.spec import Metric, Precision, Spec
 from support.vectors import Journaled, random_vectors
@@ -180,6 +182,45 @@ def test_graphs_beyond_the_budget_are_told(tmp_path: Path) -> None:
     figures = journaled.view.statistics()
     assert figures["graph_bytes_over"] == (figures["graph_bytes"] or 0) - 1000
     journaled.check_all()
+
+
+def test_the_budget_is_for_the_graphs_of_all_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    advised: list[str] = []
+
+    def opened(self: Segment, folder: Path, *arguments: Any, random_access: bool = False) -> None:
+        if random_access:
+            advised.append(folder.name)
+        open_segment(self, folder, *arguments, random_access=random_access)
+
+    open_segment = Segment.__init__
+    monkeypatch.setattr(Segment, "__init__", opened)
+    options = VectorOptions(exact_rows_max=10, graph_bytes_max=150_000)
+    journaled = Journaled(tmp_path / "view", options, HereBuilder())
+    for number, name in enumerate(("one", "two")):
+        journaled.commit(Create(b"s", name, Spec(DIMENSIONS)))
+        journaled.put((b"s", name), random_vectors(np.random.default_rng(number), 600, DIMENSIONS))
+        journaled.view.merge(b"s", name)
+    (one,), (two,) = (journaled.view._spaces[b"s", name].segments for name in ("one", "two"))
+    assert one.graph_bytes < 150_000 < one.graph_bytes + two.graph_bytes
+    assert advised == [two.folder.name]
+    journaled.reopen()
+    assert advised == 2 * [two.folder.name]
+    assert journaled.view.statistics()["graph_bytes_max"] == 150_000
+    journaled.check_all()
+
+
+def test_how_far_graphs_are_searched_is_known_after_a_restart(tmp_path: Path) -> None:
+    journaled = Journaled(tmp_path / "view", VectorOptions(exact_rows_max=10), HereBuilder())
+    journaled.commit(Create(*KEY, Spec(DIMENSIONS)))
+    journaled.put(KEY, random_vectors(np.random.default_rng(1), 100, DIMENSIONS))
+    journaled.view.merge(*KEY)
+    journaled.view._spaces[KEY].effort.now = 181
+    journaled.view.checkpoint()
+    journaled.reopen()
+    assert journaled.view.statistics()["effort_max"] == 181
+    journaled.options = VectorOptions(exact_rows_max=10, recall=0.0)  # nothing is learnt: as it was chosen
+    journaled.reopen()
+    assert journaled.view.statistics()["effort_max"] == journaled.options.expansion_search
 
 
 @pytest.mark.parametrize(("first", "recall"), [(16, 0.99), (1_024, 0.9)])

@@ -45,7 +45,7 @@ def open_views(folder: Path, engine: Engine, options: ViewOptions = DEFAULT_VIEW
         keywords = rebuild_keywords(
             folder / KEYWORDS_NAME, engine.applied_seq, all_documents(engine, scopes), keyword_options
         )
-    vectors = VectorView(folder / VECTORS_NAME, options.vectors)
+    vectors = VectorView(folder / VECTORS_NAME, options.vectors, keeper=False)
     views = MemoryViews(engine, keywords, vectors, scopes, options)
     views.come_up(trimmed)
     return views

@@ -30,6 +30,7 @@ from recollectd.memory.memories.events import noted
 from recollectd.memory.memories.heads import SpaceHead, decode_head, decode_space, is_changed_memory, noted_memory
 from recollectd.memory.memories.indexing import Spaces, scope_of
 from recollectd.memory.memories.known import KnownMemories, KnownSpaces
+from recollectd.memory.memories.saving import Saving
 from recollectd.memory.memories.scanning import all_vectors, finish, walk
 from recollectd.memory.memories.scopes import SearchScopes, newer_messages
 from recollectd.memory.memories.standing import StandingFilters
@@ -94,6 +95,7 @@ class MemoryViews:
         self._waiting: list[tuple[int, bytes]] = []
         self._noted_seq = self._told_seq = engine.applied_seq
         self._trimmed_seq = 0
+        self._saving = Saving(keywords, vectors, options.unsaved_changes_max)
         # Spaces that should be given no more vectors; whether anything stands against a write of memories.
         self._pressed: frozenset[tuple[bytes, str]] = frozenset()
         self._strained = False
@@ -180,6 +182,8 @@ class MemoryViews:
 
     def start(self) -> None:
         """Begin to follow."""
+        self.vectors.keep()
+        self._work.set()
         self._telling.start()
         self._keeping.start()
         self._erasing.start()
@@ -243,6 +247,7 @@ class MemoryViews:
             self.keywords.apply_in_parts(seq, chain((changes.keywords,), self._messages(messages)))
         else:
             self.keywords.apply(seq, changes.keywords)
+        self._saving.told(len(keys))
         touched = {(change.scope, change.space) for change in changes.vectors}
         pressed = {each for each in (*touched, *self._pressed) if self._vector_pressure((each,)) is not None}
         self._pressed = frozenset(pressed)
@@ -270,23 +275,14 @@ class MemoryViews:
         while True:
             self._work.wait()
             self._work.clear()
+            while not self._ending and self._saving.keep_one():
+                pass
             if self._ending:
                 return
-            try:
-                if self.keywords.wants_flush:
-                    self.keywords.flush()
-                while self.keywords.wants_merge and not self._ending:
-                    self.keywords.merge()
-            except OSError as error:
-                log.warning("keywords are kept in memory for now: %s", error)
 
     def checkpoint(self) -> None:
         """Make everything told durable. On a worker thread."""
-        try:
-            self.keywords.flush()
-            self.vectors.checkpoint()
-        except OSError as error:
-            log.warning("the views over memories stay as they are on disk: %s", error)
+        self._saving.checkpoint()
 
     def compact(self) -> None:
         """Leave no byte of a deleted memory in the files. On a worker thread."""
@@ -318,6 +314,7 @@ class MemoryViews:
             "waiting": len(self._waiting),
             "told_seq": self._told_seq,
             "durable_seq": self.durable_seq,
+            "unsaved_changes": self._saving.unsaved,
             "known": {
                 "memories": len(self.known),
                 "bytes": self.known.memory_bytes,

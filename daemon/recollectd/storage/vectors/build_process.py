@@ -1,8 +1,8 @@
 """`python -m recollectd.storage.vectors.build_process`: builds the segment that a line on stdin describes.
 
 Lines of JSON on stdout: {"done": …, "total": …} while it works, {"built": …} at the end. When whoever started it is
-gone, the next line ends it. It gives way to searches: by its niceness it gets what others leave, and in short turns, so
-that who wakes up does not wait for the end of a long one.
+gone, the next line ends it; SIGTERM ends it, too, once it has parked what it has. It gives way to searches: by its
+niceness it gets what others leave, and in short turns, so that who wakes up does not wait for the end of a long one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 
 from recollectd._native import scheduling
 from recollectd.storage.vectors.building import Built, Job, build
+from recollectd.storage.vectors.parking import Ending
 
 NICENESS: Final = 10
 TURN_US: Final = 100
@@ -32,8 +33,10 @@ def main() -> None:
     """Build one segment."""
     os.nice(NICENESS)
     scheduling.take_turns_of(TURN_US)
+    ending = Ending()
+    ending.listen()
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
-    _say(Line(built=build(job, lambda done, total: _say(Line(done, total)))))
+    _say(Line(built=build(job, lambda done, total: _say(Line(done, total)), ending)))
 
 
 def _say(line: Line) -> None:

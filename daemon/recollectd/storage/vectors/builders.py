@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 import threading
@@ -13,10 +14,13 @@ import msgspec
 
 from recollectd.storage.vectors.build_process import Line
 from recollectd.storage.vectors.building import Built, Job, Progress, build
-from recollectd.storage.vectors.errors import BuildFailed
+from recollectd.storage.vectors.errors import BuildFailed, BuildStopped
+from recollectd.storage.vectors.parking import ENDED_EXIT
 
 END_TIMEOUT_S: Final = 5.0
 STDERR_CHARACTERS_MAX: Final = 2000
+# Not by anything that it was to build: by the view or with the daemon, or because memory ran out.
+ENDED: Final = (ENDED_EXIT, -signal.SIGTERM, -signal.SIGKILL)
 
 
 class Builder(Protocol):
@@ -41,7 +45,7 @@ class ProcessBuilder:
         """Build in a process."""
         with self._lock:
             if self._stopped:
-                raise BuildFailed("the view is closing")
+                raise BuildStopped("the view is closing")
             command = [sys.executable, "-m", "recollectd.storage.vectors.build_process"]
             pipe = subprocess.PIPE
             process = self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
@@ -84,6 +88,8 @@ def _converse(process: subprocess.Popen[bytes], job: Job, progress: Progress) ->
     finally:
         process.wait()
         drain.join()
+    if built is None and process.returncode in ENDED:
+        raise BuildStopped(f"the building process was ended: {process.returncode}")
     if built is None and complaints[0]:
         tail = complaints[0].decode(errors="replace")[-STDERR_CHARACTERS_MAX:]
         raise BuildFailed(f"the building process ended with {process.returncode}: {tail}")
@@ -100,7 +106,7 @@ class HereBuilder:
     def build(self, job: Job, progress: Progress) -> Built:
         """Build here."""
         if self._stopped:
-            raise BuildFailed("the view is closing")
+            raise BuildStopped("the view is closing")
         if self._between is not None:
             self._between(job)
         return build(job, progress)

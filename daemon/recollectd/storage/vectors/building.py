@@ -1,8 +1,7 @@
 """Building a segment: the work of a process of its own, from files to files.
 
-Two ways. *Anew*: the live rows of all sources one behind the other, and a graph over them from scratch. *Extend*: the
-first source keeps its row numbers and its graph; rows that died become holes, new rows take the holes first and then
-what follows. Extending costs what the new rows cost, and recall stays; after much of it a graph is built anew.
+Anew, or by extending the graph of the first source, or of what a build that was cut off has parked (placing.py).
+Extending costs what the new rows cost, and recall stays; after much of it a graph is built anew.
 
 A row that died is overwritten or zeroed in `rows`. usearch puts a new node where a removed one was, so its bytes go
 when as many come; how many remain is told as the residue.
@@ -14,7 +13,7 @@ components fit: the resolution decides recall, and components of unit vectors ar
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +24,23 @@ from usearch.compiled import MetricKind, ScalarKind
 from usearch.index import Index
 
 from recollectd._native import vector_scan
-from recollectd._native.vector_ids import IdTable, pack
+from recollectd._native.checksum import xxh64
+from recollectd._native.vector_ids import pack
 from recollectd.storage.durable import FILE_MODE, sync_file, sync_folder
-from recollectd.storage.vectors.files import FileMark, map_file, mark_of, write_parts
+from recollectd.storage.vectors.files import FileMark, mark_of, write_parts
 from recollectd.storage.vectors.manifest import GRAPH_NAME, IDS_NAME, ROWS_NAME
+from recollectd.storage.vectors.parking import ENDED_EXIT, Digests, Ending, Parker, Parking, State, take_parked
+from recollectd.storage.vectors.placing import (
+    Numbers,
+    Opened,
+    Place,
+    Placing,
+    Rows,
+    Source,
+    place_anew,
+    place_extending,
+    place_going_on,
+)
 from recollectd.storage.vectors.spec import Floats, Metric, Spec
 
 CHUNK_ROWS: Final = 2048
@@ -36,24 +48,13 @@ SAMPLE_ROWS: Final = 10_000
 CLIPPED_PERCENT: Final = 0.01
 
 Progress = Callable[[int, int], None]
-Rows = npt.NDArray[np.uint8]
-
-
-class Source(msgspec.Struct, frozen=True):
-    """Rows to take. table: whether ids are a table as segments have it, or a msgpack list.
-
-    dead: path of a file with a bit per row, or empty when all live.
-    """
-
-    rows: str
-    ids: str
-    count: int
-    table: bool
-    dead: str = ""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A segment to build in a folder that is there. graph: whether it gets one; extend: path of the first source's."""
+    """A segment to build in a folder that is there. graph: whether it gets one; extend: path of the first source's.
+
+    parking: where the graph is kept while it is built, or None.
+    """
 
     folder: str
     spec: Spec
@@ -67,10 +68,11 @@ class Job(msgspec.Struct, frozen=True):
     scale: float = 1.0
     churn: int = 0
     residue: int = 0
+    parking: Parking | None = None
 
 
 class Built(msgspec.Struct, frozen=True):
-    """What a SegmentEntry says, of a segment whose files are durable."""
+    """What a SegmentEntry says, of a segment whose files are durable. saved: rows that a build before had entered."""
 
     rows: int
     files: dict[str, FileMark]
@@ -79,47 +81,28 @@ class Built(msgspec.Struct, frozen=True):
     residue: int
     dead: str
     dead_mark: FileMark | None
+    saved: int = 0
 
 
-class _Opened:
-    """A source, mapped."""
+def build(job: Job, progress: Progress, ending: Ending | None = None) -> Built:
+    """Build a segment; what is returned is durable. progress: vectors entered into the graph, and how many in all.
 
-    def __init__(self, source: Source, spec: Spec) -> None:
-        self.count = source.count
-        self.rows: Rows = np.frombuffer(map_file(Path(source.rows)), np.uint8).reshape(source.count, spec.row_bytes)
-        content = map_file(Path(source.ids))
-        self._table = IdTable(content) if source.table else None
-        self._list: list[bytes] = [] if source.table else msgspec.msgpack.decode(content, type=list[bytes])
-        self.dead = np.zeros(source.count, bool)
-        if source.dead:
-            bits = np.frombuffer(map_file(Path(source.dead)), np.uint8)
-            self.dead = np.unpackbits(bits, count=source.count, bitorder="little").astype(bool)
-
-    def record_id(self, row: int) -> bytes:
-        """Return the id of a row."""
-        return self._table[row] if self._table is not None else self._list[row]
-
-
-def build(job: Job, progress: Progress) -> Built:
-    """Build a segment; what is returned is durable. progress: vectors entered into the graph, and how many in all."""
+    ending: tells when to park and end with SystemExit.
+    """
     folder = Path(job.folder)
-    sources = [_Opened(source, job.spec) for source in job.sources]
-    kept, fresh = (sources[0], sources[1:]) if job.extend else (None, sources)
-    places, total = _places(kept, fresh)
+    sources = [Opened(source, job.spec) for source in job.sources]
+    placing, parked = _place(job, sources)
+    total = placing.total
     ids = [b""] * total
     # Nearly all of a rebuilt segment is written through this; the kernel writes it back while the graph is built.
     rows: Rows = np.memmap(folder / ROWS_NAME, np.uint8, "w+", shape=(max(total, 1), job.spec.row_bytes))
-    if kept is not None:
-        _keep(kept, rows, ids)
-    for source, alive, targets in places:
-        _copy(source, alive, targets, rows, ids)
-    entered = np.concatenate([targets for _, _, targets in places]) if places else np.empty(0, np.uint64)
-    removed = np.flatnonzero(kept.dead) if kept is not None else np.empty(0, np.intp)
+    for place in placing.places:
+        _copy(place, rows, ids)
     names = [ROWS_NAME, IDS_NAME]
-    scale, residue = job.scale, 0
+    graph = _GraphBuild(job, placing, parked, rows, ids)
     if job.graph and total:
-        scale = job.scale if job.extend else _scale(job.spec, rows, total)
-        residue = _build_graph(job, rows, scale, removed, entered, folder / GRAPH_NAME, progress)
+        graph.build(progress, ending or Ending())
+        graph.save(folder / GRAPH_NAME)
         names.append(GRAPH_NAME)
     _close(rows, folder / ROWS_NAME, total * job.spec.row_bytes)
     write_parts(folder / IDS_NAME, [pack(ids)])
@@ -127,45 +110,33 @@ def build(job: Job, progress: Progress) -> Built:
     for name in names:
         (folder / name).chmod(FILE_MODE)
     sync_folder(folder)
-    churn = job.churn + len(removed) if job.extend else 0
     files = {name: mark_of(folder / name) for name in names}
-    return Built(total, files, scale, churn, residue, dead, dead_mark)
+    return Built(total, files, graph.scale, graph.churn, graph.residue, dead, dead_mark, placing.saved)
 
 
-def _places(
-    kept: _Opened | None, fresh: list[_Opened]
-) -> tuple[list[tuple[_Opened, npt.NDArray[np.intp], npt.NDArray[np.uint64]]], int]:
-    """Return for each fresh source its live rows and where they go, and how many rows there will be."""
-    holes = np.flatnonzero(kept.dead) if kept is not None else np.empty(0, np.intp)
-    total = kept.count if kept is not None else 0
-    found = []
-    for source in fresh:
-        alive = np.flatnonzero(~source.dead)
-        into_holes, holes = holes[: len(alive)], holes[len(alive) :]
-        appended = len(alive) - len(into_holes)
-        targets = np.concatenate([into_holes, np.arange(total, total + appended)]).astype(np.uint64)
-        total += appended
-        found.append((source, alive, targets))
-    return found, total
+def _place(job: Job, sources: list[Opened]) -> tuple[Placing, State | None]:
+    """Return where rows go, and what was parked if that is gone on with."""
+    planned = place_extending(sources, job.extend) if job.extend else place_anew(sources)
+    parked = take_parked(job.parking, job.spec, job.connectivity) if job.graph else None
+    if parked is None or job.parking is None:
+        return planned, None
+    placing = place_going_on(sources, parked, planned, spotless=job.parking.spotless)
+    return placing, parked.state if placing is not planned else None
 
 
-def _keep(kept: _Opened, rows: Rows, ids: list[bytes]) -> None:
-    for start in range(0, kept.count, CHUNK_ROWS):
-        stop = min(start + CHUNK_ROWS, kept.count)
-        rows[start:stop] = kept.rows[start:stop]
-        rows[start:stop][kept.dead[start:stop]] = 0
-    for row in np.flatnonzero(~kept.dead).tolist():
-        ids[row] = kept.record_id(row)
-
-
-def _copy(
-    source: _Opened, alive: npt.NDArray[np.intp], targets: npt.NDArray[np.uint64], rows: Rows, ids: list[bytes]
-) -> None:
+def _copy(place: Place, rows: Rows, ids: list[bytes]) -> None:
+    source, alive, targets = place.source, place.source.alive, place.targets
     for start in range(0, len(alive), CHUNK_ROWS):
         chunk = slice(start, start + CHUNK_ROWS)
-        rows[targets[chunk]] = source.rows[alive[chunk]]
+        rows[_slice(targets[chunk])] = source.rows[_slice(alive[chunk])]
     for row, target in zip(alive.tolist(), targets.tolist(), strict=True):
         ids[target] = source.record_id(row)
+
+
+def _slice(numbers: Numbers) -> Numbers | slice:
+    """Return row numbers as a slice where they follow each other: a third of the time."""
+    first, last = int(numbers[0]), int(numbers[-1])
+    return slice(first, last + 1) if last - first == len(numbers) - 1 and (np.diff(numbers) == 1).all() else numbers
 
 
 def _scale(spec: Spec, rows: Rows, total: int) -> float:
@@ -206,42 +177,94 @@ def new_graph(spec: Spec, *, connectivity: int = 16, expansion_add: int = 128, l
     )
 
 
-def _build_graph(
-    job: Job,
-    rows: Rows,
-    scale: float,
-    removed: npt.NDArray[np.intp],
-    entered: npt.NDArray[np.uint64],
-    path: Path,
-    progress: Progress,
-) -> int:
-    """Write the graph and return its residue."""
-    graph = new_graph(
-        job.spec, connectivity=job.connectivity, expansion_add=job.expansion_add, lookups=bool(job.extend)
-    )
-    freed = 0
-    if job.extend:
-        graph.load(job.extend)
-        gone = [row for row in removed.tolist() if graph.contains(row)]
-        if gone:
-            graph.remove(np.array(gone, np.uint64))
-        freed = job.residue + len(gone)
-    for done, chunk in _chunks(entered):
-        vectors = _floats(job.spec, np.ascontiguousarray(rows[chunk]))
+class _GraphBuild:
+    """The graph of a segment while it is built; scale, churn and residue as SegmentEntry has them."""
+
+    def __init__(self, job: Job, placing: Placing, parked: State | None, rows: Rows, ids: list[bytes]) -> None:
+        self._job = job
+        self._placing = placing
+        self._rows = rows
+        self._ids = ids
+        self._digests: Digests = np.zeros(len(ids), np.uint64)
+        self._digested = np.zeros(len(ids), bool)
+        self._graph: Index | None = None
+        removed = len(placing.removed)
+        if parked is not None:
+            self.scale, self.churn, self._freed = parked.scale, parked.churn + removed, parked.freed
+        elif placing.graph:
+            self.scale, self.churn, self._freed = job.scale, job.churn + removed, job.residue
+        else:
+            self.scale, self.churn, self._freed = job.scale, 0, 0
+
+    @property
+    def residue(self) -> int:
+        """Rows that died and whose bytes may be in the graph."""
+        return self._freed
+
+    def build(self, progress: Progress, ending: Ending) -> None:
+        """Enter all rows; park when it is time, and at the end if the process is asked to end."""
+        placing, parking = self._placing, self._job.parking
+        self._graph = self._begin()
+        parker = Parker(parking, Path(self._job.folder).name) if parking is not None else None
+        done = 0
+        while done < len(placing.entered):
+            with ending.held():
+                chunk = placing.entered[done : done + CHUNK_ROWS].astype(np.uint64)
+                self._enter(self._graph, chunk)
+                done += len(chunk)
+                self._freed = max(0, self._freed - len(chunk))
+                progress(done, len(placing.entered))
+                if parker is not None and (parker.is_worth(done) if ending.asked else parker.is_due(done)):
+                    parker.park(self._graph, self._state(done), done)
+            if ending.asked:
+                raise SystemExit(ENDED_EXIT)
+
+    def save(self, path: Path) -> None:
+        """Write the graph and sync it."""
+        assert self._graph is not None
+        self._graph.save(os.fspath(path))
+        sync_file(path)
+
+    def _begin(self) -> Index:
+        job, placing = self._job, self._placing
+        if not placing.graph:
+            self.scale = _scale(job.spec, self._rows, placing.total)
+        graph = new_graph(
+            *(job.spec,),
+            connectivity=job.connectivity,
+            expansion_add=job.expansion_add,
+            lookups=bool(placing.graph),
+        )
+        if placing.graph:
+            graph.load(placing.graph)
+            gone = [row for row in placing.removed.tolist() if graph.contains(row)]
+            if gone:
+                graph.remove(np.array(gone, np.uint64))
+            self._freed += len(gone)
+        return graph
+
+    def _enter(self, graph: Index, chunk: npt.NDArray[np.uint64]) -> None:
+        job = self._job
+        vectors = _floats(job.spec, np.ascontiguousarray(self._rows[chunk]))
         if job.spec.metric is Metric.COSINE:
-            graph.add(chunk, np.clip(np.rint(vectors * scale), -127, 127).astype(np.int8), threads=job.threads)
+            graph.add(chunk, np.clip(np.rint(vectors * self.scale), -127, 127).astype(np.int8), threads=job.threads)
         else:
             graph.add(chunk, vectors, threads=job.threads)
-        progress(done, len(entered))
-    graph.save(os.fspath(path))
-    sync_file(path)
-    return max(0, freed - len(entered))
 
-
-def _chunks(entered: npt.NDArray[np.uint64]) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
-    for start in range(0, len(entered), CHUNK_ROWS):
-        chunk = entered[start : start + CHUNK_ROWS]
-        yield start + len(chunk), chunk
+    def _state(self, done: int) -> State:
+        """Return what there is to say of the graph as it is; where it is parked is not said yet."""
+        entered = np.array([bool(record_id) for record_id in self._ids], bool)
+        entered[self._placing.entered[done:]] = False
+        for row in np.flatnonzero(entered & ~self._digested).tolist():
+            self._digests[row] = xxh64(self._rows[row].data)
+        self._digested |= entered
+        ids = [record_id if there else b"" for record_id, there in zip(self._ids, entered.tolist(), strict=True)]
+        job = self._job
+        return State(
+            *("", FileMark(0, 0), job.spec, job.connectivity, self.scale, self.churn, self._freed),
+            ids=ids,
+            digests=self._digests.tobytes(),
+        )
 
 
 def _write_holes(folder: Path, seq: int, ids: list[bytes]) -> tuple[str, FileMark | None]:

@@ -30,7 +30,9 @@ from recollectd.storage.vectors.errors import FileDamaged
 from recollectd.storage.vectors.files import mark_of, write_parts
 from recollectd.storage.vectors.manifest import (
     DUMPS_NAME,
+    GRAPH_NAME,
     MANIFEST_NAME,
+    PARKED_NAME,
     SEGMENTS_NAME,
     DumpEntry,
     Manifest,
@@ -40,6 +42,7 @@ from recollectd.storage.vectors.manifest import (
     write_manifest,
 )
 from recollectd.storage.vectors.options import VectorOptions
+from recollectd.storage.vectors.parking import SECOND, WHOLE, parked_name
 from recollectd.storage.vectors.segment import Segment
 from recollectd.storage.vectors.space import Frozen, Space
 
@@ -84,10 +87,22 @@ class Durability:
         """Return where a segment's files are."""
         return self.folder / SEGMENTS_NAME / str(number)
 
+    # -- builds that were cut off -----------------------------------------------------------------------------------
+
+    def parked_folder(self, space: Space, what: int | str) -> Path:
+        """Return where a build keeps its graph; see `parked_name`."""
+        return self.folder / PARKED_NAME / parked_name(space.number, what)
+
+    def remove_parked(self, space: Space, gone: Iterable[int | str]) -> None:
+        """Throw away what was parked for a space."""
+        for what in gone:
+            shutil.rmtree(self.parked_folder(space, what), ignore_errors=True)
+
     # -- opening ----------------------------------------------------------------------------------------------------
 
     def open_spaces(self) -> list[Space]:
         """Return all spaces as the files tell; those whose files are damaged are empty and say so."""
+        self._graph_bytes_open = 0
         spaces = {entry.number: self._open_space(entry) for entry in self.manifest.spaces}
         for dump in self.manifest.dumps:
             self._load_dump(dump, spaces)
@@ -95,19 +110,25 @@ class Durability:
             space.loaded(self.manifest.seq)
         return list(spaces.values())
 
-    def open_segment(self, entry: SegmentEntry, spec_of: Space | SpaceEntry, graph_bytes: int = 0) -> Segment:
-        """Return a segment, its files checked. graph_bytes: of all other graphs. Raises FileDamaged."""
+    def open_segment(self, entry: SegmentEntry, spec_of: Space | SpaceEntry, beside: int) -> Segment:
+        """Return a segment, its files checked. beside: bytes of all other graphs. Raises FileDamaged."""
         budget = self.options.graph_bytes_max
-        own = entry.files["graph"].length if "graph" in entry.files else 0
-        crowded = bool(budget and graph_bytes + own > budget)
+        crowded = bool(budget and beside + _graph_bytes(entry) > budget)
         return Segment(self.segment_folder(entry.number), entry, spec_of.spec, random_access=crowded)
+
+    def graph_bytes_beside(self, space: Space, kept: Iterable[Segment]) -> int:
+        """Return the bytes of all graphs but those of a space, of which these are kept."""
+        others = (entry for entry in self.manifest.spaces if entry.number != space.number)
+        entries = chain((one for entry in others for one in entry.segments), (segment.entry for segment in kept))
+        return sum(map(_graph_bytes, entries))
 
     def _open_space(self, entry: SpaceEntry) -> Space:
         segments: list[Segment] = []
         if not entry.damaged:
             try:
                 for each in entry.segments:
-                    segments.append(self.open_segment(each, entry, sum(one.graph_bytes for one in segments)))
+                    segments.append(self.open_segment(each, entry, self._graph_bytes_open))
+                    self._graph_bytes_open += _graph_bytes(each)
             except FileDamaged as error:
                 logger.error("vectors of %r in %r: %s; the space must be rebuilt", entry.name, entry.scope, error)
                 entry = msgspec.structs.replace(entry, damaged=str(error))
@@ -149,7 +170,7 @@ class Durability:
             dumps = [] if whole else list(self.manifest.dumps)
             if changed:
                 sync_folder(path.parent)
-                dumps.append(DumpEntry(number, mark_of(path), tuple(changed)))
+                dumps.append(DumpEntry(number, mark_of(path), tuple(changed), seq))
             self._replace(seq, tuple(_entry_of(space, damaged[space.number]) for space in counted), dumps)
             for space in sound:
                 space.dumped_seq = max(space.dumped_seq, seq)
@@ -191,8 +212,13 @@ class Durability:
         return msgspec.structs.replace(segment.entry, dead=name, dead_mark=mark)
 
     def _replace(self, seq: int, spaces: tuple[SpaceEntry, ...], dumps: Sequence[DumpEntry]) -> None:
-        numbers = {entry.number for entry in spaces}
-        used = tuple(dump for dump in dumps if numbers.intersection(dump.spaces))
+        covered = {entry.number: entry.covered_seq for entry in spaces}
+        # What segments cover is read from them alone.
+        used = tuple(
+            dump
+            for dump in dumps
+            if any(not dump.seq or covered[number] < dump.seq for number in dump.spaces if number in covered)
+        )
         manifest = Manifest(seq, self._next_number, spaces, used)
         sync_folder(self.folder / SEGMENTS_NAME)
         write_manifest(self.folder, manifest)
@@ -203,7 +229,7 @@ class Durability:
     # -- the folder -------------------------------------------------------------------------------------------------
 
     def _make_folders(self) -> None:
-        for path in (self.folder, self.folder / DUMPS_NAME, self.folder / SEGMENTS_NAME):
+        for path in (self.folder, *(self.folder / name for name in (DUMPS_NAME, SEGMENTS_NAME, PARKED_NAME))):
             if not path.is_dir():
                 path.mkdir(FOLDER_MODE, parents=True)
                 sync_folder(path.parent)
@@ -227,8 +253,20 @@ class Durability:
                         file.unlink()
             elif not path.name.isdigit() or int(path.name) not in self.building:
                 shutil.rmtree(path)
+        wanted = {
+            parked_name(entry.number, what)
+            for entry in self.manifest.spaces
+            for what in (WHOLE, SECOND, *(str(one.number) for one in entry.segments))
+        }
+        for path in (self.folder / PARKED_NAME).iterdir():
+            if path.name not in wanted:
+                shutil.rmtree(path, ignore_errors=True)
 
     building: frozenset[int] = frozenset()
+
+
+def _graph_bytes(entry: SegmentEntry) -> int:
+    return entry.files[GRAPH_NAME].length if GRAPH_NAME in entry.files else 0
 
 
 def _entry_of(space: Space, damaged: str) -> SpaceEntry:
@@ -237,6 +275,7 @@ def _entry_of(space: Space, damaged: str) -> SpaceEntry:
         *(space.number, space.scope, space.name, space.spec, space.created_seq, space.covered_seq),
         segments=segments,
         damaged=damaged,
+        effort=space.effort.now,
     )
 
 

@@ -57,7 +57,7 @@ def map_file(path: Path) -> memoryview | bytes:
 def mark_of(path: Path) -> FileMark:
     """Return length and checksum of a file as it is. Other threads run while it is read."""
     mapped = map_file(path)
-    return FileMark(len(mapped), xxh64(memoryview(mapped)))
+    return FileMark(len(mapped), _checksum(mapped))
 
 
 def map_checked(path: Path, mark: FileMark) -> memoryview | bytes:
@@ -65,7 +65,7 @@ def map_checked(path: Path, mark: FileMark) -> memoryview | bytes:
     mapped = map_file(path)
     if len(mapped) != mark.length:
         raise FileDamaged(f"{path.parent.name}/{path.name} has {len(mapped)} bytes instead of {mark.length}")
-    if xxh64(memoryview(mapped)) != mark.checksum:
+    if _checksum(mapped) != mark.checksum:
         raise FileDamaged(f"{path.parent.name}/{path.name} does not have its checksum")
     return mapped
 
@@ -76,3 +76,13 @@ def room_for(shape: tuple[int, ...], kind: type[_Number]) -> npt.NDArray[_Number
     if length < REGION_BYTES_MIN:
         return np.zeros(shape, kind)
     return np.frombuffer(regions.zeros(length), kind).reshape(shape)
+
+
+def _checksum(mapped: memoryview | bytes) -> int:
+    """Return the checksum of a mapped file; from the disk it is read ahead, in a quarter of the time."""
+    if isinstance(mapped, bytes):
+        return xxh64(mapped)
+    regions.expect_in_order(mapped)
+    checksum = xxh64(mapped)
+    regions.expect_anything(mapped)
+    return checksum

@@ -10,6 +10,7 @@ Layout of the folder:
                       ids       record ids both ways (native/vector_ids.pyx)
                       graph     usearch over i8 or bf16 copies, keyed by row; not in small segments
                       dead-<seq>  a bit per row: dead as of that commit
+    parked/                     graphs of builds that were cut off (parking.py); the manifest knows nothing of them
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ MAGIC: Final = b"RVM1"
 MANIFEST_NAME: Final = "MANIFEST"
 DUMPS_NAME: Final = "dumps"
 SEGMENTS_NAME: Final = "segments"
+PARKED_NAME: Final = "parked"
 ROWS_NAME: Final = "rows"
 IDS_NAME: Final = "ids"
 GRAPH_NAME: Final = "graph"
@@ -56,7 +58,7 @@ class SegmentEntry(msgspec.Struct, frozen=True):
 class SpaceEntry(msgspec.Struct, frozen=True):
     """One space: its segments, the largest first, hold it as of covered_seq; later changes are in dumps.
 
-    damaged: why it must be rebuilt, or empty.
+    damaged: why it must be rebuilt, or empty. effort: how far its graphs were searched, 0: not known.
     """
 
     number: int
@@ -67,14 +69,16 @@ class SpaceEntry(msgspec.Struct, frozen=True):
     covered_seq: int
     segments: tuple[SegmentEntry, ...] = ()
     damaged: str = ""
+    effort: int = 0
 
 
 class DumpEntry(msgspec.Struct, frozen=True):
-    """One file of deltas, and the numbers of the spaces in it."""
+    """One file of deltas, and the numbers of the spaces in it. seq: nothing in it is newer; 0: not known."""
 
     number: int
     mark: FileMark
     spaces: tuple[int, ...]
+    seq: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -23,8 +23,9 @@ class VectorOptions:
     rebuild_share: a graph of which so much was replaced since it was built is built from scratch.
     small_share: the second segment is merged into the base when it has grown to this share of it.
     build_threads: threads of the building process.
-    graph_bytes_max: the part of the page cache that graphs may fill; 0: unlimited. Those that do not fit are read
-    without read-ahead, which is slow and does not push out the rest.
+    parking_interval_s: a build keeps its graph so often, for the next one to go on with if it is cut off.
+    graph_bytes_max: the part of the page cache that graphs of all spaces may fill; 0: unlimited. Those that do not fit
+    are read without read-ahead, which is slow and does not push out the rest.
     dump_files_max: at so many files of deltas all are written as one.
     recall_interval: of how many approximate searches one is asked again exactly, in spaces of up to 20,000 rows, and
     more seldom in larger ones; 0: never.
@@ -44,6 +45,7 @@ class VectorOptions:
     rebuild_share: float = 0.3
     small_share: float = 0.15
     build_threads: int = 1
+    parking_interval_s: float = 15.0
     graph_bytes_max: int = 0
     dump_files_max: int = 16
     recall_interval: int = 512

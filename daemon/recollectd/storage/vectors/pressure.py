@@ -25,6 +25,7 @@ class MergeClock:
         self.done = 0
         self.total = 0
         self.rows_merged = 0
+        self.rows_saved = 0
         self.merges = 0
         self.seconds = 0.0
         self._since_s = 0.0
@@ -37,8 +38,9 @@ class MergeClock:
         """So many of so many rows are entered."""
         self.done, self.total = done, total
 
-    def end(self) -> None:
-        """The merge has ended well."""
+    def end(self, saved: int) -> None:
+        """The merge has ended well. saved: rows that one that was cut off had entered before."""
+        self.rows_saved += saved
         self.merges += 1
         self.rows_merged += self.total
         self.seconds += time.monotonic() - self._since_s
@@ -49,10 +51,15 @@ class MergeClock:
         """How many rows a second merges have entered so far, 0 before the first."""
         return self.rows_merged / self.seconds if self.seconds else 0.0
 
+    @property
+    def left_s(self) -> float | None:
+        """In how many seconds the merge under way will have ended; None when that cannot be told or there is none."""
+        done, total = self.done, self.total
+        return (time.monotonic() - self._since_s) * (total - done) / done if done else None
+
     def retry_after_ms(self) -> int:
-        """Return when the merge under way will have ended."""
-        if not self.done:
+        """Return when to ask again: when the merge under way will have ended, but within bounds."""
+        left_s = self.left_s
+        if left_s is None:
             return RETRY_MS_MAX // 10
-        spent_ms = (time.monotonic() - self._since_s) * 1000
-        left_ms = spent_ms * (self.total - self.done) / self.done
-        return int(min(RETRY_MS_MAX, max(RETRY_MS_MIN, left_ms)))
+        return int(min(RETRY_MS_MAX, max(RETRY_MS_MIN, left_s * 1000)))

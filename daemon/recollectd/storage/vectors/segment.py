@@ -34,7 +34,11 @@ class Segment:
         mapped = {name: map_checked(folder / name, mark) for name, mark in entry.files.items()}
         if len(mapped[ROWS_NAME]) != entry.rows * spec.row_bytes:
             raise FileDamaged(f"{folder.name}/{ROWS_NAME} does not have {entry.rows} rows")
-        self.stored: npt.NDArray[np.uint8] = np.frombuffer(mapped[ROWS_NAME], np.uint8)
+        rows = mapped[ROWS_NAME]
+        if isinstance(rows, memoryview):
+            # Checked to the last byte, and read here and there from now on.
+            regions.leave_to_cache(rows)
+        self.stored: npt.NDArray[np.uint8] = np.frombuffer(rows, np.uint8)
         try:
             self.ids = IdTable(mapped[IDS_NAME])
         except ValueError as error:

@@ -80,7 +80,7 @@ class Space:
         self.deleted: list[tuple[int, bytes]] = []
         self._delta_rows_max = options.delta_rows_max
         self.active = Delta(self.spec, options.delta_rows_max)
-        self.effort = Effort(options.expansion_search, options.recall)
+        self.effort = Effort((options.recall and entry.effort) or options.expansion_search, options.recall)
         self.frozen: Delta | None = None
         self._dead_known = sum(segment.dead for segment in segments)
         # Records that died in what a merge takes, since it took it, and when.

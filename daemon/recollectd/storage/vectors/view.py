@@ -20,7 +20,16 @@ from recollectd.storage.vectors.durability import Durability
 from recollectd.storage.vectors.errors import SpaceUnknown
 from recollectd.storage.vectors.keeper import Keeper
 from recollectd.storage.vectors.manifest import SpaceEntry
-from recollectd.storage.vectors.merging import Plan, has_remains, is_due, is_left, merge, plan, plan_whole
+from recollectd.storage.vectors.merging import (
+    Plan,
+    forget_parked,
+    has_remains,
+    is_due,
+    is_left,
+    merge,
+    plan,
+    plan_whole,
+)
 from recollectd.storage.vectors.options import VectorOptions
 from recollectd.storage.vectors.pressure import MergeClock, Pressure
 from recollectd.storage.vectors.recall import RecallMonitor
@@ -40,8 +49,8 @@ Key = tuple[bytes, str]
 class VectorView:
     """Opens the folder, or makes it. Closed by `close`.
 
-    builder: what builds segments (default: a process each). keeper: whether merges begin by themselves; without it,
-    `maintain` does one thing that is due.
+    builder: what builds segments (default: a process each). keeper: whether merges begin by themselves, or not before
+    `keep` is called; without it, `maintain` does one thing that is due.
     """
 
     def __init__(
@@ -65,7 +74,16 @@ class VectorView:
         self._passed_over = 0
         self._weighing = threading.Lock()
         self._delta_bytes = sum(self._weigh(space) for space in self._all())
-        self._keeper = Keeper(self.maintain, self._builder.stop) if keeper else None
+        self._keeper: Keeper | None = None
+        if keeper:
+            self.keep()
+
+    def keep(self) -> None:
+        """Let merges begin by themselves from here on.
+
+        Not before the view knows what it knew before a crash: a merge that was cut off then goes on, not another one.
+        """
+        self._keeper = Keeper(self.maintain, self._builder.stop)
         self._wake()
 
     # -- where it stands --------------------------------------------------------------------------------------------
@@ -209,8 +227,9 @@ class VectorView:
 
     def checkpoint(self) -> int:
         """Make everything applied before this call durable and return its seq."""
-        seq = self.applied_seq
-        self._durability.checkpoint(self._all(), seq)
+        with self._durability.lock:  # a later call never makes less durable than an earlier one
+            seq = self.applied_seq
+            self._durability.checkpoint(self._all(), seq)
         return seq
 
     def compact(self, scope: bytes | None = None) -> None:
@@ -222,7 +241,10 @@ class VectorView:
             for space in self._all():
                 if scope in (None, space.scope) and has_remains(space):
                     self._merge(space, plan_whole(space))
-            self._durability.checkpoint(self._all(), self.applied_seq, whole=True)
+                if scope in (None, space.scope):
+                    forget_parked(space, self._durability)
+            with self._durability.lock:
+                self._durability.checkpoint(self._all(), self.applied_seq, whole=True)
 
     def expect(self, scope: bytes, space: str, spec: Spec, seq: int) -> None:
         """Tell of a space that the records know and a lost manifest did not; `rebuild` fills it."""
@@ -245,7 +267,7 @@ class VectorView:
             while self.pressure(scope, space, len(batch)) is not None:
                 with self._merging:
                     largest = max(self._all(), key=lambda each: each.delta_bytes)
-                    self._merge(largest, plan(largest, self.options))
+                    self._merge(largest, plan(largest, self._durability))
             found.bring(batch)
             self._account(found)
             self._wake()
@@ -263,7 +285,7 @@ class VectorView:
             if due is None and self._delta_bytes > self.options.delta_bytes_max * CROWDED_SHARE:
                 due = max(self._all(), key=lambda space: space.delta_bytes)
             if due is not None:
-                self._merge(due, plan(due, self.options))
+                self._merge(due, plan(due, self._durability))
                 return True
         return self._recall.check()
 
@@ -271,7 +293,7 @@ class VectorView:
         """Merge a space's delta now, due or not."""
         with self._merging:
             found = self._space(scope, space)
-            self._merge(found, plan(found, self.options))
+            self._merge(found, plan(found, self._durability))
 
     def close(self) -> None:
         """End what is under way, and make nothing durable: that is `checkpoint`'s."""
@@ -323,7 +345,7 @@ class VectorView:
     def _merge(self, space: Space, how: Plan) -> None:
         self._clock.begin()
         try:
-            merge(space, how, self.applied_seq, self._durability, self._builder, self._clock.progress)
+            saved = merge(space, how, self.applied_seq, self._durability, self._builder, self._clock.progress)
         finally:
             self._account(space)
-        self._clock.end()
+        self._clock.end(saved)
