@@ -19,7 +19,7 @@ def expect_anything(region: memoryview) -> None:
     """Take back what was expected."""
 
 def leave_to_cache(region: memoryview) -> None:
-    """Let the page cache have a file's pages, and this process none. Raises ValueError for memory that may be written."""
+    """Let the page cache have a file's pages, and this process none. Raises ValueError for what is no file's."""
 
 def settle() -> None:
     """Wait until all that nobody looks at is given back. Other threads run meanwhile."""
