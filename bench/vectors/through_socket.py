@@ -9,6 +9,7 @@ for the memories, too; `own effort` leaves the effort to the daemon, whose sampl
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import statistics
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from msgspec import Raw, msgpack
 
 from bench.latency import percentiles
 from bench.pauses import MachinePauses
@@ -29,7 +31,8 @@ from bench.wire import Connection, failure
 from recollectd.client import Client, NewMemory
 from recollectd.protocol import errors, table
 from recollectd.protocol.frames import RequestHeader, pack_request
-from recollectd.protocol.messages.memories import MemoryRanks, MemoryResults, MemorySearch
+from recollectd.protocol.messages import memories as messages
+from recollectd.protocol.messages.memories import MemoryAdd, MemoryRanks, MemoryResults, MemorySearch
 from recollectd.storage.vectors.effort import SAMPLES_MAX
 from recollectd.storage.vectors.options import VectorOptions
 
@@ -126,13 +129,11 @@ def filled(folder: Path, base: Floats, options: dict[str, object], report: Repor
         yield daemon
 
 
-def add(client: Client, base: Floats, rows: Sequence[int], per_s: float = 0.0, batch: int = BATCH) -> int:
-    """Add rows as memories, at most so many a second (0: any number); return how often the daemon was busy."""
+def add(client: Client, base: Floats, rows: Sequence[int], batch: int = BATCH) -> int:
+    """Add rows as memories; return how often the daemon was busy."""
     memories = client.with_namespace(NAMESPACE).memories
-    refused, started = 0, time.monotonic()
+    refused = 0
     for start in range(0, len(rows), batch):
-        if per_s:
-            time.sleep(max(0.0, started + start / per_s - time.monotonic()))
         new = [
             NewMemory("word", str(row), metadata={"share": row % 100}, vectors={SPACE: base[row % len(base)]})
             for row in rows[start : start + batch]
@@ -287,7 +288,7 @@ def burst(daemon: DaemonProcess, data: Data, count: int, report: Report) -> None
             spans.append((started, time.perf_counter_ns()))
             number += 1
             time.sleep(SEARCH_PAUSE_S)
-    seconds, refused = told.get()
+    seconds, refused = told.get(timeout=60)
     adding.join()
     case = f"{count:,} memories into {len(data.base):,}, searched meanwhile, through the socket"
     found = percentiles([(end - start) / 1_000 for start, end in spans])
@@ -308,9 +309,26 @@ def burst(daemon: DaemonProcess, data: Data, count: int, report: Report) -> None
 
 
 def _add_steadily(socket: str, base: Floats, first: int, count: int, told) -> None:  # type: ignore[no-untyped-def]
-    with Client(f"unix://{socket}", name="burst", timeout=120.0) as client:
-        client.ping()
+    """Send requests made before at a steady rate, each behind the reply to the one before it."""
+    bodies = [
+        table.encode(MemoryAdd((NAMESPACE,), tuple(_wire_memory(base, row) for row in range(start, end))))
+        for start in range(first, first + count, BURST_BATCH)
+        for end in [min(start + BURST_BATCH, first + count)]
+    ]
+    refused, writes = 0, itertools.count(1)
+    with Connection(Path(socket)) as connection:
         told.put("ready")
         started = time.monotonic()
-        refused = add(client, base, range(first, first + count), BURST_PER_S, BURST_BATCH)
+        for number, body in enumerate(bodies):
+            time.sleep(max(0.0, started + number * BURST_BATCH / BURST_PER_S - time.monotonic()))
+            while (refusal := failure(connection.call_raw(body, number=next(writes)).decode())) is not None:
+                if not isinstance(refusal, errors.Busy):
+                    raise refusal
+                refused += 1
+                time.sleep((refusal.retry_after_ms or 100) / 1_000)
         told.put((time.monotonic() - started, refused))
+
+
+def _wire_memory(base: Floats, row: int) -> messages.NewMemory:
+    vectors = {SPACE: base[row % len(base)].tobytes()}
+    return messages.NewMemory("word", str(row), metadata=Raw(msgpack.encode({"share": row % 100})), vectors=vectors)
