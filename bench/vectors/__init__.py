@@ -43,6 +43,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="npz with `base` and `query`, as the data folder's README says")
     parser.add_argument("--rows", type=int, help="only the first so many of the base")
     parser.add_argument("--burst", type=int, default=100_000, help="vectors in the burst (default %(default)s)")
+    parser.add_argument("--burst-only", action="store_true", help="nothing but the burst through the socket")
     parser.add_argument("--large", type=int, default=0, help="also `python -m bench large` with so many")
 
 
@@ -50,6 +51,13 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     """Search, weigh, filter, churn, burst."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # as in the daemon: searches and adds share this interpreter
     data = read(arguments.file, arguments.rows)
+    if arguments.burst_only:
+        with (
+            tempfile.TemporaryDirectory(dir=arguments.folder) as folder,
+            through_socket.filled(Path(folder, "d"), data.base, {}, report) as daemon,
+        ):
+            through_socket.burst(daemon, data, arguments.burst, report)
+        return
     peers: list[Engine] = [Hnswlib(data.base), FaissHnsw(data.base)]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         view = engines.open_view(Path(folder, "searched"), recall_interval=0)
